@@ -1,0 +1,1 @@
+"""What data looks like: columns, tables, settings, references and errors; imports nothing of ours."""

@@ -1,0 +1,161 @@
+"""Every setting: type, bound, unit, default and where the default comes from; frozen, one section a room."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A group of settings of one room: cannot change after it is made, takes no unknown name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class IngestConfig(Section):
+    """Reading a dataset."""
+
+    path: str | None = Field(None, description="Folder of the dataset; `ctd ingest` and `ctd run` set it.")
+    max_reject_frac: Fraction = Field(0.05, description="Share of unusable lines above which nothing is published.")
+
+
+class EmbedConfig(Section):
+    """The sentence embedder; every vector is cached by (embedder, length, text)."""
+
+    model: str = Field("packaged-minilm", description="`packaged-minilm`, a local folder, or a name the hub cache holds.")
+    document_tokens: int = Field(96, ge=8, le=8192, description="Documents are cut to this many tokens; 96 holds 3 in 5.")
+    label_tokens: int = Field(32, ge=4, le=8192, description="Labels are cut to this many tokens.")
+    batch_size: int = Field(64, ge=1, le=4096, description="Texts a forward pass; sorted by length first.")
+
+
+class IndexConfig(Section):
+    """The label index and its gate."""
+
+    exact_below_count: int = Field(50_000, ge=0, description="Below this many labels search is an exact matrix product.")
+    connectivity: int = Field(32, ge=4, le=128, description="usearch graph degree; 32 reaches recall@100 (measured).")
+    expansion_add: int = Field(128, ge=8, le=4096, description="usearch candidates while building.")
+    expansion_search: int = Field(512, ge=8, le=8192, description="usearch candidates while searching; 4 to 5 times k.")
+    recall_sample_count: int = Field(500, ge=10, le=100_000, description="Queries for recall against exact search.")
+    min_recall_at_10: Fraction = Field(0.98, description="Below this recall@10 the index refuses to serve.")
+    min_recall_at_100: Fraction = Field(0.95, description="Below this recall@100 the index refuses to serve.")
+    seed: int = Field(0, description="Draws the sample of queries.")
+
+
+class FaultRates(Section):
+    """How often the stand-in misbehaves, by kind; each request draws once."""
+
+    rate_limited: Fraction = Field(0.0, description="429 with Retry-After.")
+    server_error: Fraction = Field(0.0, description="500.")
+    cut_off: Fraction = Field(0.0, description="finish_reason `length`, text cut midway.")
+    broken_json: Fraction = Field(0.0, description="HTTP body that is not JSON.")
+    refusal: Fraction = Field(0.0, description="A polite refusal in prose.")
+    unknown_label: Fraction = Field(0.02, description="A mention is of a label that does not exist.")
+    slow_ms: float = Field(0.0, ge=0, description="Pause before every answer, milliseconds.")
+
+
+class StandInConfig(Section):
+    """The stand-in teacher: a local server for trying the pipeline without a model. Not a language model."""
+
+    answer_format: Literal["prose", "json", "tagged", "mixed"] = Field("mixed", description="How it writes answers.")
+    shortlist_size: int = Field(10, ge=3, le=50, description="Candidates in its shortlist (prototype: 10).")
+    miss_rate: Fraction = Field(0.10, description="A known target is left off the shortlist (prototype: 0.1).")
+    flip_rate: Fraction = Field(0.05, description="A verdict is the wrong way round (prototype: 0.05).")
+    knowledge: str | None = Field(None, description="Knowledge file; null: co-occurrence of labels in train documents.")
+    seed: int = Field(0, description="Draws errors and wording; each document has its own stream.")
+    faults: FaultRates = FaultRates()
+
+
+class TeacherConfig(Section):
+    """The teacher and how it is asked. The API key is read from the environment, never from here."""
+
+    base_url: str = Field("stand-in", description="OpenAI-compatible base URL, or `stand-in`.")
+    model: str | None = Field(None, description="Model name; no default: name the teacher you pay for.")
+    prompt_kind: Literal["open", "candidates"] | None = Field(
+        None, description="`open`: labels named freely, linked later; `candidates`: picked from the index's nearest. No default."
+    )
+    candidate_count: int = Field(50, ge=2, le=500, description="Labels offered by the `candidates` prompt.")
+    api_key_env: str = Field("OPENAI_API_KEY", description="Environment variable that holds the key.")
+    max_documents: int | None = Field(None, ge=1, description="Ask about the first n documents of each split; null: all.")
+    concurrency: int = Field(32, ge=1, le=4096, description="Requests in flight.")
+    max_attempts: int = Field(5, ge=1, le=50, description="Times a request is sent before it ends as an error row.")
+    timeout_s: float = Field(600.0, gt=0, description="Deadline of one attempt, seconds; whole answer.")
+    max_error_frac: Fraction = Field(0.2, description="Share of failed requests above which the stage fails.")
+    temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature.")
+    max_completion_tokens: int = Field(4096, ge=16, description="Token limit of one answer, reasoning included.")
+    prompt_usd_per_million: float | None = Field(None, ge=0, description="Price of 1M tokens in; null: unknown.")
+    completion_usd_per_million: float | None = Field(None, ge=0, description="Price of 1M tokens out; null: unknown.")
+    stand_in: StandInConfig = StandInConfig()
+
+
+class ParseConfig(Section):
+    """Reading traces and linking mentions."""
+
+    fuzzy_threshold: Fraction = Field(0.90, description="Least similarity (rapidfuzz ratio / 100) of a fuzzy link.")
+    vector_threshold: float = Field(0.80, ge=-1, le=1, description="Least cosine of a link to the nearest label.")
+    max_reject_frac: Fraction = Field(0.2, description="Share of unusable traces above which nothing is published.")
+
+
+class CharacterizeConfig(Section):
+    """Phases in the text."""
+
+    max_documents: int = Field(200, ge=1, description="Test documents whose steps are embedded; drawn with the seed.")
+    positions: int = Field(10, ge=2, le=100, description="Bins of relative position.")
+    near_miss_count: int = Field(10, ge=1, le=200, description="Labels in N(x): nearest non-targets of the targets.")
+    seed: int = Field(0, description="Draws the documents.")
+
+
+Method = Literal["answers", "mechanistic-no-p2", "mechanistic-no-p1", "mechanistic"]
+METHODS: tuple[Method, ...] = ("answers", "mechanistic-no-p2", "mechanistic-no-p1", "mechanistic")
+
+
+class DistillConfig(Section):
+    """Training encoder students; every method has the same architecture, steps, batches and seeds."""
+
+    methods: tuple[Method, ...] = Field(METHODS, min_length=1, description="The 2x2 of phase-1 and phase-2 supervision.")
+    has_supervised_reference: bool = Field(True, description="Also train the same architecture on gold labels.")
+    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="One student a method and seed.")
+    dev_frac: Fraction = Field(0.1, description="Part of train kept for development, never test.")
+    shortlist_size: int = Field(50, ge=5, le=1000, description="Candidates the refiner scores.")
+    shortlister_steps: int = Field(300, ge=1, description="Optimiser steps of the shortlister (prototype: 300).")
+    refiner_steps: int = Field(200, ge=1, description="Optimiser steps of the refiner (prototype: 200).")
+    batch_size: int = Field(64, ge=2, description="Documents a step.")
+    learning_rate: float = Field(2e-3, gt=0, description="Peak of a one-cycle schedule.")
+    weight_decay: float = Field(0.01, ge=0, description="AdamW.")
+    temperature: float = Field(0.05, gt=0, description="Softmax temperature of cosine scores.")
+    lambda_p1: float = Field(1.0, ge=0, description="Weight of the phase-1 term.")
+    lambda_p2: float = Field(0.2, ge=0, description="Weight of the phase-2 term (prototype: 1.0 hurts, 0.2 helps).")
+
+
+class EvaluateConfig(Section):
+    """Metrics and intervals."""
+
+    ks: tuple[int, ...] = Field((1, 3, 5, 10, 100), min_length=1, description="Cutoffs.")
+    prediction_count: int = Field(100, ge=1, le=1000, description="Labels kept per document and system.")
+    propensity_a: float = Field(0.55, gt=0, description="A of the propensity model; 0.55 but for Wikipedia 0.5, Amazon 0.6.")
+    propensity_b: float = Field(1.5, gt=0, description="B of the propensity model; 1.5 but for Wikipedia 0.4, Amazon 2.6.")
+    head_min_count: int = Field(20, ge=1, description="Labels with at least so many train documents are head.")
+    tail_max_count: int = Field(3, ge=1, description="Labels with 1 to so many train documents are tail; 0 is unseen.")
+    bootstrap_count: int = Field(1000, ge=10, le=100_000, description="Resamples of an interval.")
+    baseline: str = Field("answers", description="System that contrasts compare against.")
+    seed: int = Field(0, description="Draws the resamples.")
+
+
+class ReportConfig(Section):
+    """Pages."""
+
+    sample_traces: int = Field(12, ge=0, le=200, description="Traces shown with their phases coloured.")
+
+
+class PipelineConfig(Section):
+    """All settings of a run."""
+
+    ingest: IngestConfig = IngestConfig()
+    embed: EmbedConfig = EmbedConfig()
+    index: IndexConfig = IndexConfig()
+    teacher: TeacherConfig = TeacherConfig()
+    parse: ParseConfig = ParseConfig()
+    characterize: CharacterizeConfig = CharacterizeConfig()
+    distill: DistillConfig = DistillConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    report: ReportConfig = ReportConfig()

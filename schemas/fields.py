@@ -1,0 +1,168 @@
+"""Every column once: name, dtype, unit and description. A table is a choice of these (`tables.py`)."""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+UTC = pl.Datetime("us", "UTC")
+
+
+@dataclass(frozen=True)
+class Field:
+    """One column: its polars dtype, its unit or closed list of values, and what it means."""
+
+    name: str
+    dtype: pl.DataType | type[pl.DataType]
+    description: str
+    allowed: tuple[str, ...] = ()
+
+
+PHASES = ("shortlist", "refine", "answer")
+VERDICTS = ("keep", "drop", "compare", "none")
+SPLITS = ("train", "test")
+SEGMENTS = ("all", "head", "torso", "tail", "unseen")
+SEVERITIES = ("error", "warn")
+OUTCOMES = ("passed", "failed", "could_not_run")
+RUN_STATUSES = ("running", "done", "failed", "check_failed")
+SPAN_SOURCES = ("reasoning_text", "completion_text")
+LINK_METHODS = ("id", "exact", "normalised", "fuzzy", "vector", "none")
+ANSWER_FORMATS = ("json", "tagged", "prose")
+PROMPT_KINDS = ("open", "candidates")
+QUANTITIES = ("focus", "confusion", "confusion_floor", "shortlist_recall", "inflation")
+REJECT_REASONS = (
+    # ingest
+    "broken_line",
+    "missing_column",
+    "empty_text",
+    "duplicate_document",
+    "duplicate_label",
+    "unknown_label",
+    "unknown_document",
+    # parse
+    "teacher_error",
+    "refused",
+    "empty_completion",
+    "unreadable_answer",
+    "no_shortlist",
+    "no_answer",
+)
+
+_FIELDS = (
+    # identity
+    Field("dataset", pl.String, "Name of the dataset."),
+    Field("run_id", pl.String, "The execution that produced the row."),
+    Field("stage", pl.String, "The pipeline stage."),
+    Field("document_id", pl.String, "The document's uid, unique in its dataset."),
+    Field("label_id", pl.Int32, "The label's number in its dataset: its line in an LF label file."),
+    Field("label_uid", pl.String, "The label's own identifier in the source."),
+    Field("trace_id", pl.String, "Hash of request and document: one trace."),
+    Field("request_hash", pl.String, "SHA-256 over base URL, model, messages, sampling parameters and sample number."),
+    # documents and labels
+    Field("split", pl.String, "Which part of the dataset.", SPLITS),
+    Field("source_line", pl.Int64, "Line in the source file, from 0; null if there is none."),
+    Field("title_text", pl.String, "The document's title."),
+    Field("document_text", pl.String, "Title and content, joined by a newline."),
+    Field("label_name", pl.String, "The label's title."),
+    Field("description_text", pl.String, "The label's description; may be empty."),
+    Field("text_hash", pl.String, "SHA-256 of the text that is embedded."),
+    Field("relevance", pl.Float32, "Relevance of the label; 1 where the source does not grade."),
+    Field("is_filtered", pl.Boolean, "True: the pair is left out of rankings before scoring."),
+    # teacher completions
+    Field("teacher", pl.String, "Model name the endpoint was asked for."),
+    Field("endpoint", pl.String, "Base URL of the endpoint, without credentials."),
+    Field("prompt_kind", pl.String, "Which prompt was used.", PROMPT_KINDS),
+    Field("messages_hash", pl.String, "SHA-256 of the messages alone."),
+    Field("sample_index", pl.Int32, "Number of the sample for one request, from 0."),
+    Field("completion_text", pl.String, "The message content as received."),
+    Field("reasoning_text", pl.String, "`reasoning_content` or `reasoning` as received; null if the server has none."),
+    Field("finish_reason", pl.String, "`stop`, `length`, `content_filter`, or null after an error."),
+    Field("prompt_tokens", pl.Int64, "Tokens in, as the server reports; null if unknown."),
+    Field("completion_tokens", pl.Int64, "Tokens out, reasoning included; null if unknown."),
+    Field("reasoning_tokens", pl.Int64, "Part of the tokens out spent on reasoning; null if unknown."),
+    Field("cost_usd", pl.Float64, "Price in US dollars; null if unknown, never 0 for unknown."),
+    Field("latency_ms", pl.Float64, "Time from sending to the whole answer, last attempt, in milliseconds."),
+    Field("attempt_count", pl.Int32, "How often the request was sent."),
+    Field("error_kind", pl.String, "Class of the last error; null after success."),
+    Field("error_text", pl.String, "Message of the error; null after success."),
+    Field("asked_at", UTC, "When the answer arrived (UTC)."),
+    # traces
+    Field("answer_format", pl.String, "How the answer was written.", ANSWER_FORMATS),
+    Field("boundary_step", pl.Int32, "t*: first step of the refinement phase; null if no step refines."),
+    Field("boundary_evidence_text", pl.String, "Why the boundary stands there."),
+    Field("step_count", pl.Int32, "Reasoning steps in the trace."),
+    Field("shortlist_count", pl.Int32, "Candidates in the shortlist."),
+    Field("answer_count", pl.Int32, "Labels in the final answer."),
+    Field("is_truncated", pl.Boolean, "True: the answer was cut off (`finish_reason` is `length`)."),
+    Field("out_of_catalogue_frac", pl.Float64, "Share of shortlist and answer mentions that link to no label, 0 to 1."),
+    Field("rank", pl.Int32, "Place in the list, from 1."),
+    Field("mention_text", pl.String, "The label as the teacher wrote it."),
+    Field("link_score", pl.Float64, "How sure the link is, 0 to 1; null if not linked."),
+    Field("link_method", pl.String, "The rung that linked the mention.", LINK_METHODS),
+    Field("span_source", pl.String, "The `raw_traces` column the span quotes.", SPAN_SOURCES),
+    Field("char_start", pl.Int32, "First character of the span in its source column."),
+    Field("char_end", pl.Int32, "One past the last character of the span."),
+    Field("step", pl.Int32, "Place of the step in its trace, from 0."),
+    Field("position", pl.Float32, "Relative position in the trace, 0 (first step) to 1 (last)."),
+    Field("phase", pl.String, "Phase of the reasoning.", PHASES),
+    Field("step_text", pl.String, "The step as written: exactly its span."),
+    Field("target_label_id", pl.Int32, "The label the step argues for; null if none is named."),
+    Field("near_miss_label_id", pl.Int32, "The label the step argues against; null if none is named."),
+    Field("verdict", pl.String, "What the step decides.", VERDICTS),
+    Field("answer_score", pl.Float64, "The teacher's own confidence, 0 to 1; null if it gives none."),
+    # rejects
+    Field("source_key", pl.String, "Key of the row in its source: request hash, or file and line."),
+    Field("reject_reason", pl.String, "Why it could not be used.", REJECT_REASONS),
+    Field("detail_text", pl.String, "What was seen."),
+    # characterize
+    Field("system", pl.String, "What made the result: teacher, a baseline, or a student's method."),
+    Field("quantity", pl.String, "What is measured along the trace.", QUANTITIES),
+    Field("value", pl.Float64, "The measured value."),
+    # training
+    Field("seed", pl.Int32, "Random seed; 0 for systems that draw nothing."),
+    Field("component", pl.String, "Part of the student that is trained.", ("shortlister", "refiner")),
+    Field("train_step", pl.Int32, "Optimiser step, from 0."),
+    Field("loss_name", pl.String, "Term of the loss; `total_loss` is the weighted sum."),
+    Field("loss_nats", pl.Float64, "Value of the term, in nats per document."),
+    # evaluation
+    Field("score", pl.Float64, "The system's score; higher is better; comparable within one list."),
+    Field("metric", pl.String, "Name of the metric without its cutoff."),
+    Field("k", pl.Int32, "Cutoff of the metric; 0 where it has none."),
+    Field("segment", pl.String, "Which labels count, by frequency in train.", SEGMENTS),
+    Field("ci_low", pl.Float64, "Lower end of the 95% interval."),
+    Field("ci_high", pl.Float64, "Upper end of the 95% interval."),
+    Field("document_count", pl.Int64, "Documents the value is a mean over."),
+    Field("seed_count", pl.Int32, "Seeds the value is a mean over."),
+    Field("seed_sd", pl.Float64, "Standard deviation of the value over seeds; null for one seed."),
+    Field("baseline", pl.String, "The system compared against."),
+    Field("difference", pl.Float64, "System minus baseline, paired by document and seed."),
+    Field("p_value", pl.Float64, "Two-sided, from the paired bootstrap."),
+    # operations
+    Field("request_count", pl.Int64, "Requests sent to the teacher."),
+    Field("rows_in_count", pl.Int64, "Rows read."),
+    Field("rows_out_count", pl.Int64, "Rows written."),
+    Field("rejected_count", pl.Int64, "Rows that could not be used."),
+    Field("duration_s", pl.Float64, "Wall-clock seconds."),
+    Field("is_reused", pl.Boolean, "True: nothing changed, an earlier result was taken."),
+    Field("table", pl.String, "The table that was checked."),
+    Field("expectation", pl.String, "The expectation, with its column."),
+    Field("column", pl.String, "The column that was checked; `*` for the table."),
+    Field("severity", pl.String, "`error` stops the run, `warn` does not.", SEVERITIES),
+    Field("outcome", pl.String, "What the check found.", OUTCOMES),
+    Field("unexpected_count", pl.Int64, "Rows that break the expectation; null if it could not run."),
+    Field("row_count", pl.Int64, "Rows of the table."),
+    Field("unexpected_frac", pl.Float64, "Share of rows that break the expectation, 0 to 1."),
+    Field("example_keys_text", pl.String, "Keys of up to three such rows."),
+    Field("checked_at", UTC, "When the check ran (UTC)."),
+    Field("command", pl.String, "The command or flow."),
+    Field("status", pl.String, "How the run stands.", RUN_STATUSES),
+    Field("config_json", pl.String, "Resolved settings, without secrets."),
+    Field("seeds_json", pl.String, "Seeds by section."),
+    Field("commit", pl.String, "Git commit of the code, or null outside a checkout."),
+    Field("versions_json", pl.String, "Package versions."),
+    Field("device", pl.String, "Processor the run used."),
+    Field("inputs_json", pl.String, "Inputs by content hash."),
+    Field("started_at", UTC, "When the run began (UTC)."),
+    Field("finished_at", UTC, "When the run ended (UTC); null while it runs."),
+)
+
+FIELDS = {field.name: field for field in _FIELDS}

@@ -1,0 +1,93 @@
+"""What stages hand each other: references to published tables and artifacts, never frames or models."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from schemas.config import PipelineConfig
+
+
+class Frozen(BaseModel):
+    """A value that cannot change after it is made and takes no unknown field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TableRef(Frozen):
+    """One table on disk: a Parquet file or a folder of Parquet parts."""
+
+    table: str
+    dataset: str
+    run_id: str
+    stage: str
+    path: str
+    content_hash: str
+    row_count: int
+
+
+class ArtifactRef(Frozen):
+    """One thing on disk that is not a table: a label index, a student folder, a page."""
+
+    name: str
+    dataset: str
+    run_id: str
+    stage: str
+    path: str
+    content_hash: str
+
+
+class StageCost(Frozen):
+    """What a stage used; a null means unknown, never free."""
+
+    request_count: int = 0
+    prompt_tokens: int | None = 0
+    completion_tokens: int | None = 0
+    cost_usd: float | None = None
+    rows_in_count: int = 0
+    rejected_count: int = 0
+
+
+class StageResult(Frozen):
+    """What a stage's task returns: the tables and artifacts it wrote, not yet published."""
+
+    tables: tuple[TableRef, ...] = ()
+    artifacts: tuple[ArtifactRef, ...] = ()
+    cost: StageCost = StageCost()
+
+
+class StageOutput(Frozen):
+    """A published stage: its fingerprint (what it was made from), what it read and what it wrote."""
+
+    stage: str
+    dataset: str
+    run_id: str
+    fingerprint: str
+    inputs: tuple[str, ...]
+    tables: tuple[TableRef, ...]
+    artifacts: tuple[ArtifactRef, ...]
+    cost: StageCost
+    duration_s: float
+    published_at: str
+    is_reused: bool = False
+
+
+class StageInputs(Frozen):
+    """The published tables and artifacts a stage reads, by name."""
+
+    tables: dict[str, TableRef]
+    artifacts: dict[str, ArtifactRef]
+
+
+class RunRef(Frozen):
+    """One execution: where its data lives, its id, its dataset and its resolved settings (no secrets)."""
+
+    root: str
+    run_id: str
+    dataset: str
+    command: str
+    config: PipelineConfig
+
+    @property
+    def root_path(self) -> Path:
+        """The data root as a path."""
+        return Path(self.root)

@@ -1,0 +1,83 @@
+"""Every stage once: which tables and artifacts it reads, what it writes, and which settings shape its result."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One pipeline stage; `reads` and `writes` name tables, `needs` and `makes` name artifacts."""
+
+    name: str
+    room: str
+    sections: tuple[str, ...]
+    reads: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    makes: tuple[str, ...] = ()
+
+
+STAGES = {
+    stage.name: stage
+    for stage in (
+        Stage(
+            "ingest",
+            "datasets",
+            ("ingest",),
+            writes=("core_documents", "core_labels", "core_relevance", "core_rejects"),
+        ),
+        Stage(
+            "index",
+            "labels",
+            ("embed", "index"),
+            ("core_documents", "core_labels"),
+            writes=("out_metrics",),
+            makes=("label_index",),
+        ),
+        Stage(
+            "trace",
+            "traces",
+            ("embed", "teacher"),
+            ("core_documents", "core_labels", "core_relevance"),
+            ("label_index",),
+            ("raw_traces",),
+        ),
+        Stage(
+            "parse",
+            "parsing",
+            ("embed", "parse"),
+            ("raw_traces", "core_labels"),
+            ("label_index",),
+            ("core_traces", "core_shortlist", "core_steps", "core_answers", "core_rejects"),
+        ),
+        Stage(
+            "characterize",
+            "phases",
+            ("embed", "characterize"),
+            ("core_documents", "core_labels", "core_relevance", "core_traces", "core_shortlist", "core_steps", "core_answers"),
+            ("label_index",),
+            ("core_trajectories",),
+        ),
+        Stage(
+            "distill",
+            "students",
+            ("embed", "distill"),
+            ("core_documents", "core_labels", "core_relevance", "core_traces", "core_shortlist", "core_steps", "core_answers"),
+            ("label_index",),
+            ("core_train_steps",),
+            ("students",),
+        ),
+        Stage(
+            "evaluate",
+            "evaluation",
+            ("embed", "evaluate"),
+            ("core_documents", "core_labels", "core_relevance", "core_traces", "core_shortlist", "core_answers"),
+            ("label_index", "students"),
+            ("core_predictions", "out_metrics", "out_contrasts"),
+        ),
+    )
+}
+
+_SHARED_TABLES = ("core_rejects", "out_metrics")
+
+PRODUCERS = {table: stage.name for stage in STAGES.values() for table in stage.writes if table not in _SHARED_TABLES}
+MAKERS = {artifact: stage.name for stage in STAGES.values() for artifact in stage.makes}

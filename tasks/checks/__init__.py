@@ -1,0 +1,1 @@
+"""The gate between stages: what a table must satisfy, judged before it is published."""

@@ -1,0 +1,1 @@
+"""Read a dataset's files into documents, labels and relevance."""

@@ -1,0 +1,1 @@
+"""Metrics, intervals and paired contrasts of every system."""

@@ -1,0 +1,1 @@
+"""Teacher text to tables: shortlists, steps, answers; mentions linked to labels."""

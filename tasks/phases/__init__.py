@@ -1,0 +1,1 @@
+"""The two phases in the text: Focus, Confusion, shortlist recall by position."""

@@ -1,0 +1,1 @@
+"""Executions: their record, what they read and publish, and the warehouse."""

@@ -1,0 +1,1 @@
+"""Ask the teacher; the stand-in teacher."""

@@ -1,0 +1,1 @@
+"""Where data lives: the only code that reads or writes the data root."""
