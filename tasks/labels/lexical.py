@@ -23,7 +23,7 @@ class LexicalIndex:
     def score(self, texts: Sequence[str]) -> Scores:
         """Cosines [text, label] in 0..1: the mean of the word and the character cosine."""
         product = self._vectorizer.transform(texts) @ self._labels.T
-        return np.asarray(product.toarray(), dtype=np.float32) / 2
+        return np.asarray(product.toarray() / 2, dtype=np.float32)
 
     def search(self, texts: Sequence[str], k: int) -> Ranking:
         """The k labels of highest cosine for each text."""

@@ -1,8 +1,7 @@
 """Nearest labels of query vectors, and the `Ranking` every retriever returns."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,9 @@ from schemas.errors import ConfigError
 Vectors = NDArray[np.float32]
 LabelIds = NDArray[np.int32]
 Scores = NDArray[np.float32]
+
+ApproximateSearch = Callable[[Vectors, int], LabelIds]
+"""Fetches label rows [query, k] for unit queries, best first, -1 where it found fewer."""
 
 NO_LABEL = -1
 """Pads a short list; its score is -inf."""
@@ -26,13 +28,6 @@ class Ranking:
 
     label_ids: LabelIds
     scores: Scores
-
-
-class ApproximateSearch(Protocol):
-    """Fetches candidates for a query batch; `warehouse.index_store` gives one backed by usearch."""
-
-    def __call__(self, queries: Vectors, k: int) -> LabelIds:
-        """Label rows [query, k], best first; -1 pads."""
 
 
 class LabelIndex:
@@ -60,6 +55,7 @@ class LabelIndex:
 
         Args:
             queries: unit vectors, one row a query.
+            k: length of each list.
             is_exact: search exactly even where the index is approximate (the oracle of recall).
         """
         if self._approximate is None or is_exact:
