@@ -1,0 +1,1 @@
+"""The data shipped with the project, and how its knowledge file is made."""
