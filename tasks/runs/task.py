@@ -1,0 +1,255 @@
+"""Open and close runs, find what a stage reads, reuse or publish what it wrote, load the warehouse."""
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import duckdb
+import polars as pl
+
+from schemas.config import PipelineConfig
+from schemas.errors import ConfigError
+from schemas.refs import RunRef, StageInputs, StageOutput, StageResult, TableRef
+from schemas.stages import STAGES
+from schemas.tables import OUT_CHECKS, OUT_CONTRASTS, OUT_COSTS, OUT_METRICS, OUT_RUNS
+from tasks.runs.records import cost_rows, published_rows
+from tasks.runs.settings import resolve_config, seeds_of
+from warehouse.atomic import hash_dir
+from warehouse.duck import VIEWS, query_warehouse, replace_published, stored_root, upsert, write_warehouse
+from warehouse.layout import checked_name, checks_path, report_dir, run_dir, warehouse_path
+from warehouse.parquet import read_table, write_table
+from warehouse.published import find_inputs, find_output, fingerprint, latest_output, newest_outputs, run_outputs, save_output
+from warehouse.run_records import (
+    code_commit,
+    now_text,
+    package_versions,
+    processor,
+    read_record,
+    record_frame,
+    write_record,
+)
+from warehouse.settings_files import read_settings, sample_dir, sample_settings
+
+logger = logging.getLogger(__name__)
+
+
+def load_config(name: str, config: str | None, overrides: Sequence[str]) -> PipelineConfig:
+    """Settings of a dataset: those of a shipped sample, then the file's, then the overrides.
+
+    Raises:
+        ConfigError: the file cannot be read, or a setting is unknown or out of bounds.
+    """
+    layers = [sample_settings(name)] + ([read_settings(Path(config))] if config else [])
+    return resolve_config(layers, overrides)
+
+
+def open_run(command: str, name: str, root: str, config: str | None, overrides: Sequence[str], path: str | None = None) -> RunRef:
+    """Begin a run: resolve its settings and write its record before anything else happens.
+
+    Raises:
+        ConfigError: the dataset name or a setting is wrong; nothing is written.
+        StorageError: the data root cannot be written.
+    """
+    settings = load_config(checked_name(name), config, overrides)
+    source = path or settings.ingest.path or (str(sample_dir(name)) if sample_dir(name) else None)
+    settings = settings.model_copy(update={"ingest": settings.ingest.model_copy(update={"path": source})})
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    run = RunRef(
+        root=str(Path(root).expanduser().resolve()),
+        run_id=f"{stamp}-{uuid4().hex[:6]}",
+        dataset=name,
+        command=command,
+        config=settings,
+    )
+    record = {
+        "run_id": run.run_id,
+        "dataset": name,
+        "command": command,
+        "status": "running",
+        "config_json": settings.model_dump_json(),
+        "seeds_json": json.dumps(seeds_of(settings)),
+        "commit": code_commit(),
+        "versions_json": package_versions(),
+        "device": processor(),
+        "inputs_json": "{}",
+        "started_at": now_text(),
+        "finished_at": None,
+        "error_text": None,
+    }
+    write_record(run.root_path, record)
+    return run
+
+
+def resume_run(root: str, run_id: str) -> RunRef:
+    """The run that a parent flow opened.
+
+    Raises:
+        StorageError: there is no such run.
+    """
+    path = Path(root).expanduser().resolve()
+    record = read_record(path, run_id)
+    return RunRef(
+        root=str(path),
+        run_id=run_id,
+        dataset=str(record["dataset"]),
+        command=str(record["command"]),
+        config=PipelineConfig.model_validate_json(str(record["config_json"])),
+    )
+
+
+def close_run(run: RunRef, status: str, error: str | None = None) -> None:
+    """End a run: its record says how, and the warehouse holds what it made and what its checks found."""
+    outputs = run_outputs(run.root_path, run.run_id, list(STAGES))
+    record = read_record(run.root_path, run.run_id)
+    inputs = {f"{output.stage}:{ref.table}": ref.content_hash for output in outputs for ref in output.tables}
+    record |= {"status": status, "finished_at": now_text(), "error_text": error, "inputs_json": json.dumps(inputs)}
+    write_record(run.root_path, record)
+    load_warehouse(run)
+
+
+def stage_inputs(run: RunRef, stage: str) -> StageInputs:
+    """What the stage reads, as published.
+
+    Raises:
+        MissingTableError: an earlier stage was not run.
+        StorageError: a published file was changed since.
+    """
+    return find_inputs(run, STAGES[stage])
+
+
+def all_published(run: RunRef) -> StageInputs:
+    """Every published table and artifact of the dataset; tables that two stages write carry `stage:` before their name."""
+    outputs = [output for output in (latest_output(run, stage) for stage in STAGES) if output]
+    tables = {}
+    for output in outputs:
+        for ref in output.tables:
+            is_shared = ref.table == "core_rejects" or (ref.table == "out_metrics" and output.stage == "index")
+            tables[f"{output.stage}:{ref.table}" if is_shared else ref.table] = ref
+    return StageInputs(tables=tables, artifacts={ref.name: ref for output in outputs for ref in output.artifacts})
+
+
+def hash_source(path: str | None) -> str:
+    """SHA-256 over a dataset's files.
+
+    Raises:
+        ConfigError: no path is given, or there is nothing at it.
+    """
+    if path is None:
+        raise ConfigError("no dataset path: give PATH, or name a shipped sample (debian-seealso-small)")
+    if not Path(path).is_dir():
+        raise ConfigError(f"dataset path {path}: there is no such folder; expected one with trn.json, tst.json and lbl.json")
+    return hash_dir(Path(path))
+
+
+def reuse_stage(run: RunRef, stage: str, inputs: StageInputs, source_hash: str) -> StageOutput | None:
+    """The earlier publication made from exactly the same code, settings and inputs, if its files are intact."""
+    wanted = fingerprint(run, STAGES[stage], inputs, source_hash)
+    found = find_output(run.root_path, run.dataset, stage, wanted)
+    if found is None:
+        return None
+    reused = found.model_copy(update={"is_reused": True})
+    save_output(run, reused)
+    logger.info("%s: nothing changed, took the result of run %s", stage, found.run_id)
+    return reused
+
+
+def publish_stage(
+    run: RunRef, stage: str, inputs: StageInputs, source_hash: str, result: StageResult, started: float
+) -> StageOutput:
+    """Publish what a stage wrote, after its checks passed."""
+    output = StageOutput(
+        stage=stage,
+        dataset=run.dataset,
+        run_id=run.run_id,
+        fingerprint=fingerprint(run, STAGES[stage], inputs, source_hash),
+        inputs=tuple(f"{name}@{ref.content_hash}" for name, ref in inputs.tables.items()),
+        tables=result.tables,
+        artifacts=result.artifacts,
+        cost=result.cost,
+        duration_s=time.monotonic() - started,
+        published_at=now_text(),
+    )
+    save_output(run, output)
+    rows = ", ".join(f"{ref.table} {ref.row_count}" for ref in output.tables)
+    logger.info("%s: done in %.1f s (%s)", stage, output.duration_s, rows)
+    return output
+
+
+def load_warehouse(run: RunRef) -> None:
+    """Load a run's record, costs, checks and results, and point the views at the newest publications.
+
+    Raises:
+        StorageError: the warehouse cannot be written.
+    """
+    root = run.root_path
+    outputs = run_outputs(root, run.run_id, list(STAGES))
+    newest = newest_outputs(root, list(STAGES))
+    checks = [path for stage in STAGES if (path := checks_path(root, run.run_id, stage)).exists()]
+
+    def write(connection: duckdb.DuckDBPyConnection) -> None:
+        upsert(connection, OUT_RUNS, record_frame(read_record(root, run.run_id)))
+        upsert(connection, OUT_COSTS, cost_rows(run.run_id, outputs))
+        for path in checks:
+            upsert(connection, OUT_CHECKS, OUT_CHECKS.conform(pl.read_parquet(path)))
+        for table in (OUT_METRICS, OUT_CONTRASTS):
+            for ref in (ref for output in newest for ref in output.tables if ref.table == table.name):
+                upsert(connection, table, read_table(ref))
+        replace_published(connection, published_rows(newest))
+
+    write_warehouse(root, write)
+
+
+def write_costs(run: RunRef) -> TableRef:
+    """`out_costs` of the run as a table of its own, for the report."""
+    outputs = run_outputs(run.root_path, run.run_id, list(STAGES))
+    latest = outputs or [output for output in (latest_output(run, stage) for stage in STAGES) if output]
+    return write_table(run, "report", OUT_COSTS, cost_rows(run.run_id, latest))
+
+
+def checks_files(run: RunRef) -> tuple[str, ...]:
+    """The check results to show: this run's where it ran a stage, else those of the run that published it."""
+    paths = []
+    for stage in STAGES:
+        own = checks_path(run.root_path, run.run_id, stage)
+        published = latest_output(run, stage)
+        earlier = checks_path(run.root_path, published.run_id, stage) if published else own
+        paths += [str(path) for path in (own if own.exists() else earlier,) if path.exists()]
+    return tuple(paths)
+
+
+def ask_warehouse(root: str, sql: str) -> pl.DataFrame:
+    """Rows of a read-only query; views are rebuilt first if the data root was moved.
+
+    Raises:
+        ConfigError: there is no warehouse, or the query is refused.
+        StorageError: the warehouse cannot be opened.
+    """
+    path = Path(root).expanduser().resolve()
+    if warehouse_path(path).exists() and stored_root(path) != str(path):
+        newest = newest_outputs(path, list(STAGES))
+        write_warehouse(path, lambda connection: replace_published(connection, published_rows(newest)))
+    return query_warehouse(path, sql)
+
+
+def list_views(root: str) -> pl.DataFrame:
+    """The views for readers with their columns and types."""
+    names = ", ".join(f"'{name}'" for name in VIEWS)
+    columns = "string_agg(column_name || ' ' || lower(data_type), ', ' order by ordinal_position)"
+    source = f"information_schema.columns where table_name in ({names})"
+    return ask_warehouse(root, f"select table_name as view, {columns} as columns from {source} group by 1 order by 1")
+
+
+def result_paths(run: RunRef) -> dict[str, str]:
+    """Where a person finds the results: report, data-quality pages, warehouse, run folder."""
+    root = run.root_path
+    pages = report_dir(root, run.dataset)
+    return {
+        "report": str(pages / "index.html"),
+        "data quality": str(pages / "quality" / "index.html"),
+        "warehouse": str(warehouse_path(root)),
+        "run": str(run_dir(root, run.run_id)),
+    }

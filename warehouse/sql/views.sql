@@ -1,0 +1,44 @@
+-- Views for readers. Names and columns are stable; `ctd sql` without a query lists them.
+-- `published` holds the newest publication of every stage of every dataset; the out_ tables keep every run.
+
+create or replace view leaderboard as
+select m.dataset, m.system, m.metric, m.k, m.value, m.ci_low, m.ci_high, m.document_count, m.seed_count, m.seed_sd, m.run_id
+from out_metrics m
+join published p on p.dataset = m.dataset and p.run_id = m.run_id and p."table" = 'out_metrics' and p.stage = 'evaluate'
+where m.segment = 'all' and m.split = 'test' and m.system <> 'label_index'
+order by m.dataset, m.metric, m.k, m.value desc, m.system;
+
+create or replace view contrasts as
+select c.dataset, c.system, c.baseline, c.metric, c.k, c.segment, c.difference, c.ci_low, c.ci_high, c.p_value,
+       c.document_count, c.seed_count, c.run_id
+from out_contrasts c
+join published p on p.dataset = c.dataset and p.run_id = c.run_id and p."table" = 'out_contrasts'
+order by c.dataset, c.metric, c.k, c.segment, c.system, c.baseline;
+
+create or replace view trajectories as
+select dataset, system, quantity, round(position, 4) as position, avg(value) as value, count(*) as document_count,
+       stddev_samp(value) / sqrt(count(*)) as standard_error
+from core_trajectories
+group by all
+order by dataset, system, quantity, position;
+
+create or replace view traces as
+select t.*, r.completion_text, r.reasoning_text, r.finish_reason, r.prompt_tokens, r.completion_tokens, r.cost_usd,
+       r.latency_ms, r.attempt_count
+from core_traces t join raw_traces r using (request_hash, document_id);
+
+create or replace view costs as
+select c.*, r.command, r.started_at
+from out_costs c join out_runs r using (run_id)
+order by r.started_at, c.stage;
+
+create or replace view checks as
+select c.*
+from out_checks c
+order by c.checked_at desc, c.outcome = 'passed', c."table", c.expectation;
+
+create or replace view runs as
+select run_id, dataset, command, status, started_at, finished_at, epoch(finished_at - started_at) as duration_s,
+       "commit", device, error_text
+from out_runs
+order by started_at desc;
