@@ -1,9 +1,10 @@
 """Tables on disk: read what a `TableRef` names, write what a `Table` allows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 
 from schemas.errors import SchemaMismatchError, StorageError
 from schemas.refs import ArtifactRef, RunRef, TableRef
@@ -78,3 +79,24 @@ def read_table(ref: TableRef, columns: Sequence[str] | None = None) -> pl.DataFr
     if wrong:
         raise SchemaMismatchError(f"{ref.table}: {ref.path} has {wrong}; declared {dict(declared)}")
     return frame
+
+
+def write_table_parts(run: RunRef, stage: str, table: Table, frames: Iterable[pl.DataFrame]) -> TableRef:
+    """Write a table from frames that come one by one, holding one at a time.
+
+    Raises:
+        SchemaMismatchError: a frame's columns or types are not the table's.
+        StorageError: the data root cannot be written.
+    """
+    path = table_path(run.root_path, run.run_id, stage, table.name)
+
+    def write(target: Path) -> None:
+        schema = table.empty().to_arrow().schema
+        with pq.ParquetWriter(target, schema, compression="zstd", compression_level=ZSTD_LEVEL) as writer:
+            for frame in frames:
+                if frame.schema != table.schema:
+                    raise SchemaMismatchError(f"{table.name}: got {dict(frame.schema)}, declared {dict(table.schema)}")
+                writer.write_table(frame.to_arrow().cast(schema))
+
+    write_atomically(path, write)
+    return table_ref(run, stage, table.name, path)
