@@ -24,7 +24,7 @@ class EmbedConfig(Section):
     """The sentence embedder; every vector is cached by (embedder, length, text)."""
 
     model: str = Field("packaged-minilm", description="`packaged-minilm`, a local folder, or a name the hub cache holds.")
-    document_tokens: int = Field(96, ge=8, le=8192, description="Documents are cut to this many tokens; 96 holds 3 in 5.")
+    document_tokens: int = Field(96, ge=8, le=8192, description="Documents are cut to this many tokens.")
     label_tokens: int = Field(32, ge=4, le=8192, description="Labels are cut to this many tokens.")
     batch_size: int = Field(64, ge=1, le=4096, description="Texts a forward pass; sorted by length first.")
 
@@ -33,7 +33,7 @@ class IndexConfig(Section):
     """The label index and its gate."""
 
     exact_below_count: int = Field(50_000, ge=0, description="Below this many labels search is an exact matrix product.")
-    connectivity: int = Field(32, ge=4, le=128, description="usearch graph degree; 32 reaches recall@100 (measured).")
+    connectivity: int = Field(32, ge=4, le=128, description="usearch graph degree; 32 finds .967 of the top 100 of 100k, 16 .919.")
     expansion_add: int = Field(128, ge=8, le=4096, description="usearch candidates while building.")
     expansion_search: int = Field(512, ge=8, le=8192, description="usearch candidates while searching; 4 to 5 times k.")
     recall_sample_count: int = Field(500, ge=10, le=100_000, description="Queries for recall against exact search.")

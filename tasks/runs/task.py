@@ -13,9 +13,10 @@ import polars as pl
 
 from schemas.config import PipelineConfig
 from schemas.errors import ConfigError
-from schemas.refs import RunRef, StageInputs, StageOutput, StageResult, TableRef
+from schemas.refs import RunRef, StageInputs, StageOutput, StageResult
 from schemas.stages import STAGES
 from schemas.tables import OUT_CHECKS, OUT_CONTRASTS, OUT_COSTS, OUT_METRICS, OUT_RUNS
+from tasks.runs.leaderboard import leaderboard_query, leaderboard_table
 from tasks.runs.records import cost_rows, published_rows
 from tasks.runs.settings import resolve_config, seeds_of
 from warehouse.atomic import hash_dir
@@ -203,11 +204,12 @@ def load_warehouse(run: RunRef) -> None:
     write_warehouse(root, write)
 
 
-def write_costs(run: RunRef) -> TableRef:
-    """`out_costs` of the run as a table of its own, for the report."""
+def with_costs(run: RunRef, inputs: StageInputs) -> StageInputs:
+    """The inputs with `out_costs` of the run added, for the report."""
     outputs = run_outputs(run.root_path, run.run_id, list(STAGES))
     latest = outputs or [output for output in (latest_output(run, stage) for stage in STAGES) if output]
-    return write_table(run, "report", OUT_COSTS, cost_rows(run.run_id, latest))
+    costs = write_table(run, "report", OUT_COSTS, cost_rows(run.run_id, latest))
+    return inputs.model_copy(update={"tables": inputs.tables | {"out_costs": costs}})
 
 
 def checks_files(run: RunRef) -> tuple[str, ...]:
@@ -253,3 +255,22 @@ def result_paths(run: RunRef) -> dict[str, str]:
         "warehouse": str(warehouse_path(root)),
         "run": str(run_dir(root, run.run_id)),
     }
+
+
+def leaderboard(root: str, dataset: str) -> tuple[list[str], list[list[str]]]:
+    """Header and lines of a dataset's leaderboard, in percent with 95% intervals.
+
+    Raises:
+        ConfigError: there is no warehouse yet.
+    """
+    return leaderboard_table(ask_warehouse(root, leaderboard_query(checked_name(dataset))))
+
+
+def check_summary(root: str, dataset: str) -> list[dict[str, object]]:
+    """Expectations of a dataset by stage, table, severity and outcome, over all its runs."""
+    counts = "count(*) as checks, sum(coalesce(unexpected_count, 0))::bigint as unexpected"
+    where = f"where dataset = '{checked_name(dataset)}'"
+    rows = ask_warehouse(
+        root, f'select stage, "table", severity, outcome, {counts} from out_checks {where} group by all order by all'
+    )
+    return rows.to_dicts()

@@ -1,0 +1,22 @@
+"""The two phases in the text: Focus, Confusion and the shortlist by position."""
+
+from prefect import flow
+from tasks.phases.task import characterize_text
+
+from flows.stage import run_stage, stage_run
+from schemas.refs import StageOutput
+
+
+@flow(name="characterize")
+def characterize(
+    name: str,
+    root: str = "data",
+    config: str | None = None,
+    set: list[str] | None = None,
+    run_id: str | None = None,
+) -> StageOutput:
+    """Publish `core_trajectories`."""
+    with stage_run("characterize", name, root, config, set, run_id) as run:
+        return run_stage(
+            run, "characterize", lambda inputs: characterize_text(run, inputs, run.config.characterize, run.config.embed)
+        )

@@ -1,0 +1,265 @@
+"""`ctd`: one thin command a flow. Flows are imported when their command runs, so that `--help` is quick."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from flows.environment import prepare_environment, show_progress
+from schemas.errors import CheckFailedError, ConfigError, PipelineError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Teach small models to pick the right labels out of very many the way a reasoning model does: "
+    "shortlist, then refine. **ctd run** does everything on a shipped sample, without a key or a GPU.",
+)
+out = Console(highlight=False, soft_wrap=True)
+
+STAGES, RESULTS, TOOLS = "Stages, in order", "Results", "Tools"
+EXIT_FAILED, EXIT_USAGE, EXIT_CHECK = 1, 2, 3
+SAMPLE = "debian-seealso-small"
+
+Name = Annotated[str, typer.Argument(help="Name of the dataset.")]
+Root = Annotated[str, typer.Option("--root", envvar="CTD_ROOT", help="Data root: everything is stored below it.")]
+Config = Annotated[str | None, typer.Option("--config", help="Settings file (YAML); `ctd config` lists the settings.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="One setting, section.key=value; may be repeated.")]
+
+
+def guarded(work: Callable[[], Any]) -> Any:
+    """What `work` gives; our errors become one message on stderr and an exit code."""
+    try:
+        return work()
+    except PipelineError as exc:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {type(exc).__name__}:", end=" ")
+        sys.stderr.write(f"{exc}\n")
+        raise typer.Exit(exit_code(exc)) from exc
+    except KeyboardInterrupt as exc:
+        sys.stderr.write("interrupted; what was published or answered is kept, the same command goes on from there\n")
+        raise typer.Exit(130) from exc
+
+
+def exit_code(error: PipelineError) -> int:
+    """2 for bad usage or settings, 3 for a failed check, 1 for a stage that failed."""
+    if isinstance(error, ConfigError):
+        return EXIT_USAGE
+    return EXIT_CHECK if isinstance(error, CheckFailedError) else EXIT_FAILED
+
+
+def start(root: str) -> None:
+    """Prepare this process for a flow: environment first, then progress on stderr."""
+    prepare_environment(root)
+    show_progress()
+
+
+def show_leaderboard(root: str, name: str) -> None:
+    """Print the leaderboard of a dataset."""
+    from tasks.runs.task import leaderboard
+
+    header, lines = leaderboard(root, name)
+    table = Table(title=f"{name}, test split: percent with 95% intervals", title_justify="left", box=None, pad_edge=False)
+    for column in header:
+        table.add_column(column, justify="left" if column == "system" else "right", no_wrap=True)
+    for line in lines:
+        table.add_row(*line)
+    Console(highlight=False, width=max(out.width, 150)).print(table)
+
+
+def show_paths(root: str, name: str, run_id: str) -> None:
+    """Print where the results are."""
+    from tasks.runs.task import result_paths, resume_run
+
+    for what, path in result_paths(resume_run(root, run_id)).items():
+        out.print(f"{what:13} {path}")
+
+
+@app.command("run", rich_help_panel="Everything")
+def run_command(
+    name: Annotated[str, typer.Argument(help="Name of the dataset; the default ships with the project.")] = SAMPLE,
+    path: Annotated[str | None, typer.Argument(help="Folder of the dataset (LF layout).")] = None,
+    root: Root = "data",
+    config: Config = None,
+    set: Set = None,
+) -> None:
+    """The whole pipeline; prints the leaderboard and where the report and the warehouse are.
+
+    Without arguments: the shipped sample, the stand-in teacher (a local server, not a language model) and CPU-sized
+    students. Run again, it does only what has changed, and never asks the teacher twice.
+    """
+    start(root)
+
+    def work() -> None:
+        from flows.pipeline import pipeline
+
+        done = pipeline(name, path, root, config, set)
+        show_leaderboard(root, name)
+        show_paths(root, name, done["run_id"])
+
+    guarded(work)
+
+
+@app.command("ingest", rich_help_panel=STAGES)
+def ingest_command(
+    name: Name,
+    path: Annotated[str | None, typer.Argument(help="Folder with trn.json, tst.json, lbl.json (each also .gz).")] = None,
+    root: Root = "data",
+    config: Config = None,
+    set: Set = None,
+) -> None:
+    """Read a dataset into documents, labels and relevance."""
+    start(root)
+
+    def work() -> None:
+        from flows.ingest import ingest
+
+        show_output(ingest(name, path, root, config, set))
+
+    guarded(work)
+
+
+def show_output(output: Any) -> None:
+    """Print what a stage published."""
+    for ref in output.tables:
+        out.print(f"{ref.table:18} {ref.row_count:>9} rows  {ref.path}")
+    for ref in output.artifacts:
+        out.print(f"{ref.name:18} {'':>14}  {ref.path}")
+
+
+def stage_command(stage: str, load: Callable[[], Callable[..., Any]], summary: str) -> None:
+    """Register the command of a stage flow that takes a dataset name and settings."""
+
+    def command(name: Name, root: Root = "data", config: Config = None, set: Set = None) -> None:
+        start(root)
+        guarded(lambda: show_output(load()(name, root, config, set)))
+
+    command.__doc__ = summary
+    app.command(stage, rich_help_panel=STAGES)(command)
+
+
+def _load_index() -> Callable[..., Any]:
+    from flows.index import index
+
+    return index
+
+
+def _load_trace() -> Callable[..., Any]:
+    from flows.trace import trace
+
+    return trace
+
+
+def _load_parse() -> Callable[..., Any]:
+    from flows.parse import parse
+
+    return parse
+
+
+def _load_characterize() -> Callable[..., Any]:
+    from flows.characterize import characterize
+
+    return characterize
+
+
+def _load_distill() -> Callable[..., Any]:
+    from flows.distill import distill
+
+    return distill
+
+
+stage_command("index", _load_index, "Embed the labels, build the label index, measure its recall against exact search.")
+stage_command("trace", _load_trace, "Ask the teacher about every document; what was answered before is not asked again.")
+stage_command("parse", _load_parse, "Traces to shortlists, steps, answers and rejects; mentions linked to labels.")
+stage_command("characterize", _load_characterize, "The two phases in the text: Focus, Confusion, shortlist by position.")
+stage_command("distill", _load_distill, "Train students by method and seed, at equal budget.")
+
+
+@app.command("evaluate", rich_help_panel=STAGES)
+def evaluate_command(name: Name, root: Root = "data", config: Config = None, set: Set = None) -> None:
+    """All metrics of all systems on the test split, with intervals and paired contrasts."""
+    start(root)
+
+    def work() -> None:
+        from flows.evaluate import evaluate
+
+        evaluate(name, root, config, set)
+        show_leaderboard(root, name)
+
+    guarded(work)
+
+
+@app.command("report", rich_help_panel=RESULTS)
+def report_command(name: Name = SAMPLE, root: Root = "data", config: Config = None, set: Set = None) -> None:
+    """Write the static report and the data-quality pages."""
+    start(root)
+
+    def work() -> None:
+        from flows.report import report
+
+        out.print(report(name, root, config, set))
+
+    guarded(work)
+
+
+@app.command("sql", rich_help_panel=RESULTS)
+def sql_command(
+    query: Annotated[str | None, typer.Argument(help="A select; without one, the views and their columns.")] = None,
+    root: Root = "data",
+    csv: Annotated[bool, typer.Option("--csv", help="Comma-separated instead of aligned.")] = False,
+) -> None:
+    """Query the warehouse, read-only."""
+    guarded(lambda: print_query(root, query, csv))
+
+
+def print_query(root: str, query: str | None, is_csv: bool) -> None:
+    """Print the rows of a query, or the views."""
+    from tasks.runs.task import ask_warehouse, list_views
+
+    rows = list_views(root) if query is None else ask_warehouse(root, query)
+    if is_csv:
+        sys.stdout.write(rows.write_csv())
+        return
+    table = Table(box=None, pad_edge=False)
+    for column, dtype in rows.schema.items():
+        table.add_column(column, justify="right" if dtype.is_numeric() else "left", overflow="fold")
+    for row in rows.iter_rows():
+        table.add_row(*(shown(value) for value in row))
+    out.print(table, soft_wrap=False)
+
+
+def shown(value: object) -> str:
+    """A value as people read it: six digits at most, null as a dash."""
+    if value is None:
+        return "-"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+@app.command("config", rich_help_panel=TOOLS)
+def config_command(
+    validate: Annotated[Path | None, typer.Option("--validate", help="Check this settings file and stop.")] = None,
+) -> None:
+    """Every setting with type, bound, default and meaning; `--validate` checks a file without running."""
+
+    def work() -> None:
+        from tasks.runs.settings import list_settings
+
+        if validate is not None:
+            from tasks.runs.task import load_config
+
+            load_config("unnamed", str(validate), [])
+            out.print(f"{validate}: every setting is known and within its bounds")
+            return
+        for setting, kind, default, meaning in list_settings():
+            out.print(f"{setting} = {default}  ({kind})\n    {meaning}", markup=False)
+
+    guarded(work)
+
+
+def main() -> None:
+    """Entry point of the `ctd` command."""
+    app()
