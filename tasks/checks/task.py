@@ -54,8 +54,8 @@ def check_tables(run: RunRef, stage: str, tables: tuple[TableRef, ...], known: t
     write_atomically(path, frame.write_parquet)
     _log(stage, verdicts, time.monotonic() - started)
     if lines := problem_lines([v for v in verdicts if v.stops_run]):
-        head = f"stage {stage} of {run.dataset}: its tables are not published, because of {len(lines)} problems"
-        raise CheckFailedError("\n  ".join([f"{head} (all outcomes: {path}):", *lines]))
+        head = f"stage {stage} of {run.dataset}: not published, its tables fail the check (all outcomes: {path}):"
+        raise CheckFailedError("\n  ".join([head, *lines]))
     return tables
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
 
 import polars as pl
 
@@ -37,12 +36,13 @@ def checks_frame(verdicts: Iterable[Verdict], run_id: str, dataset: str, stage: 
     return OUT_CHECKS.conform(pl.DataFrame(rows, schema_overrides=OUT_CHECKS.schema) if rows else OUT_CHECKS.empty())
 
 
-def problem_lines(verdicts: Iterable[Verdict]) -> list[str]:
+def problem_lines(verdicts: Sequence[Verdict]) -> list[str]:
     """One line a verdict that did not pass; checks of one table that could not run for one reason share a line."""
     failed = [_failed_line(v.measurement) for v in verdicts if v.outcome == "failed"]
-    unknown = [v.measurement for v in verdicts if v.outcome == "could_not_run"]
-    unknown.sort(key=_table_and_reason)
-    return failed + [_unknown_line(list(group)) for _, group in groupby(unknown, key=_table_and_reason)]
+    unknown: dict[tuple[str, str], list[Measurement]] = {}
+    for measured in (v.measurement for v in verdicts if v.outcome == "could_not_run"):
+        unknown.setdefault((measured.expectation.table, measured.note), []).append(measured)
+    return failed + [_unknown_line(group) for group in unknown.values()]
 
 
 def _row(verdict: Verdict) -> dict[str, str | int | float | None]:
@@ -88,7 +88,3 @@ def _unknown_line(measured: Sequence[Measurement]) -> str:
     meanings = "; ".join(f'"{m.expectation.meaning}"' for m in measured[:3])
     more = f" and {len(measured) - 3} more" if len(measured) > 3 else ""
     return f"{first.table}.*: {len(measured)} checks could not run ({meanings}{more}): {measured[0].note}"
-
-
-def _table_and_reason(measured: Measurement) -> tuple[str, str]:
-    return measured.expectation.table, measured.note
