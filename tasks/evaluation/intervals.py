@@ -1,0 +1,122 @@
+"""Intervals by resampling documents and, nested in the same resample, seeds; all systems see the same documents."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from tasks.evaluation.metrics import DocumentValues, Values
+
+BLOCK_CELLS = 4_000_000
+"""Cells of one block of drawn counts (32 MB): memory stays flat however many resamples and documents there are."""
+
+ROUNDING = 1e-12
+"""Differences this small are rounding of sums in another order."""
+
+LOW, HIGH = 2.5, 97.5
+
+
+@dataclass(frozen=True)
+class Resamples:
+    """Metrics of all systems on all documents (`observed`, [seed, column]) and on resamples ([resample, seed, column])."""
+
+    columns: tuple[tuple[str, int], ...]
+    seeds: dict[str, tuple[int, ...]]
+    document_count: int
+    observed: dict[str, Values]
+    resampled: dict[str, Values]
+
+
+def draw_counts(generator: np.random.Generator, item_count: int, resample_count: int) -> Values:
+    """How often each item is drawn, [resample, item]: `item_count` draws with replacement a resample."""
+    drawn = generator.integers(0, item_count, (resample_count, item_count))
+    drawn += np.arange(resample_count)[:, None] * item_count
+    counts = np.bincount(drawn.ravel(), minlength=resample_count * item_count)
+    return counts.reshape(resample_count, item_count).astype(np.float64)
+
+
+def resample_documents(values: DocumentValues, resample_count: int, generator: np.random.Generator) -> Resamples:
+    """Every metric of every system and seed on resampled documents, the same documents for all of them.
+
+    Numerators and denominators are summed over the drawn documents before they are divided, so a ratio of means is
+    resampled as a ratio.
+
+    Args:
+        values: at least one document.
+        resample_count: resamples to draw.
+        generator: draws the documents.
+    """
+    document_count = len(values.denominators)
+    blocks = list(_count_blocks(generator, document_count, resample_count, values))
+    resampled = {system: np.concatenate([block[system] for block in blocks]) for system in values.seeds}
+    total = values.denominators.sum(axis=0)
+    observed = {system: part.sum(axis=1) / total for system, part in values.numerators.items()}
+    return Resamples(values.columns, values.seeds, document_count, observed, resampled)
+
+
+def _count_blocks(
+    generator: np.random.Generator, document_count: int, resample_count: int, values: DocumentValues
+) -> Iterator[dict[str, Values]]:
+    step = max(1, BLOCK_CELLS // document_count)
+    for start in range(0, resample_count, step):
+        counts = draw_counts(generator, document_count, min(step, resample_count - start))
+        total = counts @ values.denominators
+        yield {system: np.swapaxes(counts @ part, 0, 1) / total[:, None] for system, part in values.numerators.items()}
+
+
+def resample_seeds(resampled: Values, generator: np.random.Generator) -> Values:
+    """The mean over seeds drawn anew in each resample: [resample, seed, column] to [resample, column].
+
+    With one seed nothing varies, and the interval is that of the documents alone.
+    """
+    resample_count, seed_count, _ = resampled.shape
+    weights = draw_counts(generator, seed_count, resample_count) / seed_count
+    return np.asarray(np.einsum("rs,rsc->rc", weights, resampled))
+
+
+def percentile_interval(resampled: Values, observed: Values) -> tuple[Values, Values]:
+    """Ends of the 95% percentile interval of each column, widened to hold the observed value.
+
+    Args:
+        resampled: axes [resample, column].
+        observed: the value of each column.
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+    """
+    low, high = np.percentile(resampled, (LOW, HIGH), axis=0)
+    return np.minimum(low, observed), np.maximum(high, observed)
+
+
+def metric_rows(resamples: Resamples, segment: str, generator: np.random.Generator) -> pl.DataFrame:
+    """Rows of `out_metrics` (all but the run's own columns) of every system on one segment.
+
+    Args:
+        resamples: of `resample_documents`.
+        segment: which labels counted.
+        generator: draws the seeds.
+    """
+    return pl.concat(_system_rows(resamples, system, segment, generator) for system in resamples.seeds)
+
+
+def _system_rows(resamples: Resamples, system: str, segment: str, generator: np.random.Generator) -> pl.DataFrame:
+    by_seed = resamples.observed[system]
+    seed_count = len(by_seed)
+    value = by_seed.mean(axis=0)
+    low, high = percentile_interval(resample_seeds(resamples.resampled[system], generator), value)
+    seed_sd = pl.Series(by_seed.std(axis=0, ddof=1) if seed_count > 1 else [None] * len(value), dtype=pl.Float64)
+    return pl.DataFrame(
+        {
+            "metric": [metric for metric, _ in resamples.columns],
+            "k": [k for _, k in resamples.columns],
+            "value": np.clip(value, 0, 1),
+            "ci_low": np.clip(low, 0, 1),
+            "ci_high": np.clip(high, 0, 1),
+            "seed_sd": seed_sd,
+        }
+    ).with_columns(
+        system=pl.lit(system),
+        segment=pl.lit(segment),
+        document_count=pl.lit(resamples.document_count, pl.Int64),
+        seed_count=pl.lit(seed_count, pl.Int32),
+    )
