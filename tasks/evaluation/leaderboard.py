@@ -83,6 +83,4 @@ def score_systems(
 def log_segment(segment: str, counted: pl.DataFrame, targets: pl.DataFrame) -> None:
     """Say how many documents a segment is scored on, and how many it drops for want of a target."""
     kept, total = counted["document_id"].n_unique(), targets["document_id"].n_unique()
-    logger.info(
-        "evaluate: segment %s: %d targets, %d documents, %d without a target in it", segment, len(counted), kept, total - kept
-    )
+    logger.info("segment %s: %d targets of %d documents; %d documents have none in it", segment, len(counted), kept, total - kept)
