@@ -65,10 +65,11 @@ def find_hits(predictions: pl.DataFrame, targets: pl.DataFrame) -> pl.DataFrame:
     """The predictions that are targets: `system`, `seed`, `document_id`, `label_id` and best `rank`.
 
     All metrics follow from these rows and the targets, so the long table of predictions is read once, and may be read
-    in parts that hold whole lists.
+    in parts that hold whole lists. Rows are sorted: sums over them then come out the same to the last bit.
     """
     hits = targets.lazy().select(PAIR).join(predictions.lazy(), on=PAIR)
-    return hits.group_by("system", "seed", *PAIR).agg(pl.col("rank").min()).collect()
+    key = ("system", "seed", *PAIR)
+    return hits.group_by(key).agg(pl.col("rank").min()).sort(key).collect()
 
 
 def document_values(
@@ -99,9 +100,9 @@ def document_values(
         napkinXC `coverage_at_k`.
     """
     rows = targets.select("document_id").unique().sort("document_id").with_row_index("row")
-    known = targets.join(rows, on="document_id").with_columns(label_share=1.0 / pl.len().over("label_id"))
+    known = targets.join(rows, on="document_id").sort("row", "label_id").with_columns(label_share=1.0 / pl.len().over("label_id"))
     ideal = _best_ranking(known, ks)
-    counted = hits.join(known.select(*PAIR, "row", "inverse_propensity"), on=PAIR)
+    counted = hits.join(known.select(*PAIR, "row", "inverse_propensity"), on=PAIR, maintain_order="left")
     parts = counted.partition_by("system", "seed", as_dict=True)
     numerators = {
         system: np.stack([_numerators(parts.get((system, seed), counted.clear()), known, ideal, ks) for seed in its_seeds])
@@ -124,7 +125,7 @@ def _sums(ks: Sequence[int], prefix: str = "") -> list[pl.Expr]:
 
 def _best_ranking(known: pl.DataFrame, ks: Sequence[int]) -> pl.DataFrame:
     """A row a document, in order of `row`: |y|, its part of the labels, and the sums of the best possible ranking."""
-    best = known.sort("row", "inverse_propensity", descending=[False, True])
+    best = known.sort("row", "inverse_propensity", "label_id", descending=[False, True, False])
     best = best.with_columns(rank=pl.int_range(1, pl.len() + 1).over("row"))
     sums = best.group_by("row").agg(*_sums(ks, "best_"), pl.col("label_share").sum(), target_count=pl.len())
     return sums.sort("row")
@@ -134,7 +135,7 @@ def _numerators(hits: pl.DataFrame, known: pl.DataFrame, ideal: pl.DataFrame, ks
     gained = hits.group_by("row").agg(_sums(ks))
     best_ranks = hits.group_by("label_id").agg(pl.col("rank").min())
     shares = [pl.col("label_share").filter(pl.col("rank") <= k).sum().alias(f"covered@{k}") for k in ks]
-    covered = known.join(best_ranks, on="label_id").group_by("row").agg(shares)
+    covered = known.join(best_ranks, on="label_id", maintain_order="left").group_by("row").agg(shares)
     frame = ideal
     for part in (gained, covered):
         frame = frame.join(part, on="row", how="left", maintain_order="left")
