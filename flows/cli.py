@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from flows.environment import prepare_environment, show_progress
+from flows.environment import end_quietly, prepare_environment, show_progress
 from schemas.errors import CheckFailedError, ConfigError, PipelineError
 
 app = typer.Typer(
@@ -54,7 +54,7 @@ def exit_code(error: PipelineError) -> int:
 
 def start(root: str) -> None:
     """Prepare this process for a flow: environment first, then progress on stderr."""
-    prepare_environment(root)
+    guarded(lambda: prepare_environment(root))
     show_progress()
 
 
@@ -262,4 +262,5 @@ def config_command(
 
 def main() -> None:
     """Entry point of the `ctd` command."""
+    end_quietly()
     app()

@@ -1,8 +1,11 @@
 """Defaults of the processes we start: no telemetry, quiet logs, Prefect's own files beside the data."""
 
+import atexit
 import logging
 import os
 from pathlib import Path
+
+from schemas.errors import ConfigError
 
 DEFAULTS = {
     "DO_NOT_TRACK": "1",
@@ -22,11 +25,21 @@ DEFAULTS = {
 
 
 def prepare_environment(root: str) -> None:
-    """Set the defaults before Prefect is imported; a running server (PREFECT_API_URL) keeps its own home."""
+    """Set the defaults before Prefect is imported; a running server (PREFECT_API_URL) keeps its own home.
+
+    Raises:
+        ConfigError: the data root cannot be made.
+    """
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
-    if "PREFECT_API_URL" not in os.environ:
-        os.environ.setdefault("PREFECT_HOME", str(Path(root).expanduser().resolve() / ".prefect"))
+    if "PREFECT_API_URL" in os.environ or "PREFECT_HOME" in os.environ:
+        return
+    home = Path(root).expanduser().resolve() / ".prefect"
+    try:
+        home.mkdir(parents=True, exist_ok=True)  # Prefect makes no parents, and its server then fails for minutes
+    except OSError as exc:
+        raise ConfigError(f"data root {root}: cannot be made: {exc.strerror or exc}; name another with --root") from exc
+    os.environ["PREFECT_HOME"] = str(home)
 
 
 def show_progress() -> None:
@@ -38,3 +51,8 @@ def show_progress() -> None:
         logger.setLevel(logging.INFO)
         logger.handlers = [handler]
         logger.propagate = False
+
+
+def end_quietly() -> None:
+    """Close stderr after everything else at exit: DuckDB's binding then lists what it calls leaks, harmless here."""
+    atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))

@@ -2,11 +2,11 @@
 
 from prefect import flow
 from prefect.artifacts import create_table_artifact
-from tasks.reports.task import write_report
 
 from flows.stage import stage_run
 from schemas.refs import RunRef
 from tasks.checks.task import write_quality_pages
+from tasks.reports.task import write_report
 from tasks.runs.task import all_published, check_summary, checks_files, leaderboard, load_warehouse, with_costs
 
 
