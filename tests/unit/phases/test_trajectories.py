@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from schemas.errors import EmptyTargetError
+from tasks.labels.search import LabelIndex
+from tasks.phases.near_misses import near_misses
+from tasks.phases.trajectories import (
+    ShortlistEntry,
+    confusion,
+    confusion_floor,
+    focus,
+    mean_by_bin,
+    position_bins,
+    readable_step,
+    shortlist_rows,
+)
+
+E1, E2 = np.array([1, 0], np.float32), np.array([0, 1], np.float32)
+DIAGONAL = np.array([1, 1], np.float32) / np.sqrt(np.float32(2))
+
+
+def test_focus_of_a_step_equal_to_its_document_is_one() -> None:
+    assert focus(np.stack([E1, E2, DIAGONAL]), E1) == pytest.approx([1.0, 0.0, 0.70710678])
+
+
+def test_confusion_is_the_mean_cosine_to_the_near_misses() -> None:
+    assert confusion(np.stack([E1, DIAGONAL]), np.stack([E1, E2])) == pytest.approx([0.5, 0.70710678])
+
+
+def test_confusion_without_near_misses_is_undefined() -> None:
+    with pytest.raises(EmptyTargetError, match="near miss"):
+        confusion(np.stack([E1]), np.zeros((0, 2), np.float32))
+
+
+def test_confusion_floor_is_the_mean_cosine_of_targets_and_near_misses() -> None:
+    assert confusion_floor(np.stack([E1, E2]), np.stack([DIAGONAL])) == pytest.approx(0.70710678)
+
+
+def test_position_bins_puts_the_last_position_in_the_last_bin() -> None:
+    assert position_bins(np.array([0.0, 0.09, 0.1, 0.99, 1.0], np.float32), 10).tolist() == [0, 0, 1, 9, 9]
+
+
+def test_mean_by_bin_skips_empty_bins_and_counts_steps() -> None:
+    rows = mean_by_bin("focus", np.array([1.0, 0.0, 0.5], np.float32), np.array([0, 0, 3]), 4)
+    assert rows == [("focus", 0.125, 0.5, 2), ("focus", 0.875, 0.5, 1)]
+
+
+def test_shortlist_rows_accumulate_recall_and_inflation() -> None:
+    entries = [ShortlistEntry(7, 0), ShortlistEntry(None, 0), ShortlistEntry(8, 1)]
+    rows = shortlist_rows(entries, {8, 9}, kept_count=2, bin_count=2)
+    assert rows == [
+        ("shortlist_recall", 0.25, 0.0, 2),
+        ("inflation", 0.25, 1.0, 2),
+        ("shortlist_recall", 0.75, 0.5, 3),
+        ("inflation", 0.75, 1.5, 3),
+    ]
+
+
+def test_shortlist_rows_leave_out_what_is_undefined() -> None:
+    assert shortlist_rows([ShortlistEntry(1, 0)], set(), kept_count=0, bin_count=3) == []
+
+
+def test_near_misses_never_hold_a_target_or_a_filtered_pair() -> None:
+    angles = np.linspace(0, 1.5, 12)
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    index = LabelIndex(np.arange(100, 112, dtype=np.int32), vectors)
+    found = near_misses(index, np.array([103, 105], np.int32), left_out=[104], count=4)
+    assert found.tolist() == [102, 106, 101, 107]
+
+
+def test_near_misses_of_no_target_are_undefined() -> None:
+    index = LabelIndex(np.array([0], np.int32), np.stack([E1]))
+    with pytest.raises(EmptyTargetError):
+        near_misses(index, np.array([], np.int32), [], 3)
+
+
+def test_readable_step_drops_syntax_and_keeps_words() -> None:
+    assert readable_step('{"label": "vim: editor", "verdict": "keep"}') == "label : vim: editor , verdict : keep"
+    assert readable_step("- <step>Keep vim</step>") == "Keep vim"
