@@ -145,7 +145,7 @@ def query_warehouse(root: Path, sql: str) -> pl.DataFrame:
     with connect(root, is_read_only=True) as connection:
         try:
             refuse_writing(connection, sql)
-            return pl.DataFrame(connection.execute(sql).to_arrow_table())
+            return pl.DataFrame(connection.sql(sql).to_arrow_table())
         except duckdb.Error as exc:
             raise ConfigError(f"query refused: {exc}") from exc
 

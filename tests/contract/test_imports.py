@@ -10,7 +10,13 @@ ROOT = Path(__file__).parents[2]
 GROUND_ROOM = "labels"
 HTTP = {"openai", "aiohttp", "httpx", "httpx2", "starlette", "uvicorn", "requests", "urllib"}
 JUDGE = {"great_expectations", "pandas"}
-OURS = {"flows", "tasks", "schemas", "warehouse", "samples"}
+NEVER = {
+    "schemas": {"flows", "tasks", "warehouse", "samples", "prefect", "torch"},
+    "warehouse": {"flows", "tasks", "prefect"},
+    "samples": {"flows", "tasks", "warehouse", "schemas"},
+    "flows": {"polars", "torch", "warehouse"},
+    "tasks": {"flows"},
+}
 
 
 def modules() -> list[Path]:
@@ -28,32 +34,32 @@ def imported(path: Path) -> Iterator[str]:
 def forbidden(path: Path, name: str) -> str | None:
     """Why this import breaks an arrow, or None."""
     parts = path.relative_to(ROOT).parts
-    top, room = name.split(".")[0], name.split(".")[1] if name.startswith("tasks.") else None
-    here = parts[0]
+    top = name.split(".")[0]
     if top in HTTP and parts[:2] != ("tasks", "traces"):
         return "only tasks/traces speaks HTTP"
     if top in JUDGE and parts != ("tasks", "checks", "gate.py"):
         return "only tasks/checks/gate.py knows Great Expectations and pandas"
-    if here == "schemas" and (top in OURS - {"schemas"} or top in {"prefect", "torch"}):
-        return "schemas imports nothing of ours"
-    if here == "warehouse" and top in {"prefect", "tasks", "flows"}:
-        return "warehouse knows no stage"
-    if here == "samples" and top in OURS - {"samples"}:
-        return "samples stand alone"
-    if here == "flows" and top in {"polars", "torch", "warehouse"}:
-        return "flows tell the story only"
-    if here == "flows" and room and not name.endswith(".task") and name != "tasks.runs.settings":
-        return "flows call tasks"
-    if here == "tasks" and len(parts) > 2:
-        is_task = parts[2] == "task.py"
-        if top == "flows":
-            return "tasks do not know flows"
-        if room and room not in (parts[1], GROUND_ROOM):
-            return "rooms do not know each other"
-        if not is_task and top in {"prefect", "warehouse"}:
-            return "pure modules know neither Prefect nor the disk"
-        if not is_task and room == GROUND_ROOM and parts[1] != GROUND_ROOM and name.endswith(".task"):
-            return "pure modules call pure modules"
+    if top in NEVER[parts[0]]:
+        return f"{parts[0]} never imports {top}"
+    if parts[0] == "flows":
+        return flow_fault(name)
+    return room_fault(parts, name) if len(parts) > 2 and parts[0] == "tasks" else None
+
+
+def flow_fault(name: str) -> str | None:
+    is_fine = not name.startswith("tasks.") or name.endswith(".task") or name == "tasks.runs.settings"
+    return None if is_fine else "flows call tasks"
+
+
+def room_fault(parts: tuple[str, ...], name: str) -> str | None:
+    is_task = parts[2] == "task.py"
+    room = name.split(".")[1] if name.startswith("tasks.") else parts[1]
+    if room not in (parts[1], GROUND_ROOM):
+        return "rooms do not know each other"
+    if not is_task and name.split(".")[0] in {"prefect", "warehouse"}:
+        return "pure modules know neither Prefect nor the disk"
+    if not is_task and room != parts[1] and name.endswith(".task"):
+        return "pure modules call pure modules"
     return None
 
 
