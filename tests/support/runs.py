@@ -25,14 +25,11 @@ def write_lf(folder: Path, train: list[object], test: list[object], labels: list
 
 def tiny_lf(folder: Path) -> Path:
     """Four train and two test documents over five labels."""
-    labels = [
-        {"uid": f"l{i}", "title": name} for i, name in enumerate(("editor", "web server", "image viewer", "database", "game"))
-    ]
+    names = ("editor", "web server", "image viewer", "database", "game")
+    labels = [{"uid": f"l{i}", "title": name} for i, name in enumerate(names)]
     train: list[object] = [
         {"uid": f"d{i}", "title": f"a small {name}", "content": "for daily work", "target_ind": [i, (i + 1) % 5]}
         for i, name in enumerate(names[:4])
     ]
-    test: list[object] = [
-        {"uid": f"t{i}", "title": f"another {name}", "target_ind": [i]} for i, name in enumerate(("editor", "game"))
-    ]
+    test: list[object] = [{"uid": f"t{i}", "title": f"another {names[i]}", "target_ind": [i]} for i in (0, 4)]
     return write_lf(folder, train, test, list(labels), "0 1\n")
