@@ -1,0 +1,150 @@
+"""Words that show what a sentence of a reasoning trace does: list candidates, compare, decide, conclude, refuse."""
+
+import re
+from collections.abc import Iterator
+
+
+def _phrases(*phrases: str) -> re.Pattern[str]:
+    """Any of these phrases (regular expressions), at the beginning of a word."""
+    return re.compile(rf"\b(?:{'|'.join(phrases)})", re.IGNORECASE)
+
+
+SHORTLIST_CUE = _phrases(
+    r"(?:candidates?|options?|contenders?|perhaps|maybe|plausible|potential(?:ly)?)\b",
+    r"(?:shortlist|brainstorm|possibl|possibilit)\w*",
+    r"comes? to mind\b",
+    r"(?:could|might) (?:be|also|include|fit|apply)\b",
+    r"(?:initial (?:list|set|ideas?)|first (?:pass|ideas?|thoughts?)|to start with|what about)\b",
+    r"(?:think(?:ing)? of|worth considering|write down|jot(?:ting)? down)\b",
+    r"related (?:packages|labels|topics|items|tags|entries)\b",
+    r"list(?:ing)? (?:some|a few|the|everything|what)\b",
+)
+REFINE_CUE = _phrases(
+    r"(?:again|back to|on reflection|one by one|one at a time|each one|each of (?:them|these))\b",
+    r"(?:revisit|refin|narrow|weigh|double-check|re-?(?:examin|check|consider|visit|evaluat))\w*",
+    r"go(?:ing)? (?:back|through|over)\b",
+    r"let(?: me|'s|’s| us) (?:check|verify|examine|compare|weigh|test|go)\b",
+    r"now (?:for|to) (?:the )?(?:detail|check|decid|filter|compar|refin)\w*",
+)
+CONCLUDE_CUE = _phrases(
+    r"final(?:ly|ize|ise)?\b",
+    r"(?:in (?:the end|summary|conclusion|total)|to (?:sum up|conclude|summari[sz]e)|overall)\b",
+    r"(?:my|the) (?:answer|selection|choice) (?:is|will be|would be)\b",
+    r"i(?:'ll|’ll|'d|’d| will| would) (?:go with|answer|return|settle on|submit)\b",
+    r"(?:(?:that|which|this) leaves|(?:we are|i am|i'm|i’m) left with)\b",
+)
+DOCUMENT_CUE = _phrases(
+    r"(?:the|this|our|a) (?:\w+ )?(?:document|text|description|article|page|passage|abstract|entry|snippet)\b",
+    r"(?:describes|is about|deals with)\b",
+)
+EVIDENCE_BEFORE = re.compile(
+    r"\b(?:mention\w*|says?|saying|stat(?:es|ed|ing)|describ\w+|text|document|description|title|reads?|quot\w+|phrases?|words?"
+    r"|wording|terms?|talk\w* (?:about|of)|speaks? of|according to|calls? (?:it|itself))\b[^\"“”«»`*]{0,30}$",
+    re.IGNORECASE,
+)
+REFUSAL = _phrases(
+    r"i(?:'m|’m| am) (?:sorry|unable|not able)\b",
+    r"i (?:can(?:no|'|’)t|cannot|won['’]t|will not|must decline|decline)\b",
+    r"(?:sorry, (?:but|i)|as an ai|against (?:my|the) (?:policy|guidelines))\b",
+    r"(?:can['’]t|cannot|unable to) (?:help|assist|comply|provide|do that)\b",
+)
+ANSWER_HEADING = re.compile(
+    r"^[ \t>#*_]*(?:(?:so|thus|therefore|hence)[, ]+)?(?:(?:my|the|here (?:is|are)(?: my| the)?)\s+)?"
+    r"(?:(?:final|chosen|selected|resulting)\s+)?(?:answers?|labels?|selection|choices?|list|picks?|decision|set)"
+    r"(?:\s+(?:is|are|of labels|list|labels))?[*_ ]*(?:[:：]|$)[*_ \t]*",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+_IT = r"(?:it|this|that|them|these|those|both|this one|that one)"
+_KEEPS = (
+    r"keep(?:s|ing|er)?|kept|retain(?:s|ed|ing)?|accept(?:s|ed|ing)?|selected|stays?(?! out)|remains? (?:in|on the)",
+    rf"include {_IT}|includ(?:e|ing)(?= [\"'*`\[“])|add {_IT}|makes? the (?:cut|list)|goes (?:in|on the list)",
+    r"(?:is|are|be|gets?) (?:included|kept|in(?=[.,;!]|$))|i(?:'ll|’ll| will)? (?:choose|pick|select|include|take)",
+    r"verdict:? (?:yes|in)",
+)
+_DROPS = (
+    r"drop(?:s|ped|ping)?|discard(?:s|ed|ing)?|exclud(?:e|es|ed|ing)|reject(?:s|ed|ing)?|skip(?:s|ped|ping)?",
+    r"eliminat(?:e|ed|ing)|omit(?:s|ted|ting)?|left out|(?:is|are|goes|stays?) out(?! of)|verdict:? (?:no|out)|pass on",
+    rf"rul(?:e|es|ed|ing) (?:{_IT} )?out|remov(?:e|ed|ing) (?:{_IT}|from)|leav(?:e|ing) (?:{_IT} )?(?:out|off|aside|behind)",
+    rf"(?:cross|strik)(?:e|ed|ing)? (?:{_IT} )?(?:off|out)|set(?:ting)? (?:{_IT} )?aside|let(?:ting)? {_IT} go",
+    rf"take {_IT} (?:off|out)",
+)
+_FITS = (
+    r"relevant|fits?|fitting|match(?:es|ing)?|suitable|appropriate|belongs?|applies|applicable|makes? sense|correct|spot on",
+    r"(?:good|strong|clear|natural|solid|obvious|perfect|direct) (?:fit|match|candidate|choice|pick|companion|one)",
+    r"well supported|deserves|convincing|needed|useful",
+)
+_MISSES = (
+    r"irrelevant|unrelated|off[- ]topic|out of scope|tangential|far-fetched|a stretch|unlikely|unsupported|misses the",
+    r"too (?:broad|generic|narrow|specific|general|far|weak|vague|loose\w*|distant)",
+    r"(?:different|another) (?:domain|purpose|topic|field|thing|kind|matter)",
+    r"(?:weak|poor|loose)(?:er)? (?:match|fit|link|connection|candidate|evidence)",
+    r"no (?:support|evidence|mention|sign)|nothing (?:in the|about|supports|points)",
+)
+
+
+def _either(keeps: tuple[str, ...], drops: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(rf"\b(?:(?P<keep>{'|'.join(keeps)})|(?P<drop>{'|'.join(drops)}))\b", re.IGNORECASE)
+
+
+_DECISION, _JUDGEMENT = _either(_KEEPS, _DROPS), _either(_FITS, _MISSES)
+_FLIPS = re.compile(
+    r"(?:\bnot|n['’]t|\bnever|\bno (?:reason|need) to|\bcannot|\bhardly|\bneither|\brather than|\binstead of|\bwithout|\bno|\bnor"
+    r"|\bfails? to|\bless)(?:\s+\w+){0,2}\s+$",
+    re.IGNORECASE,
+)
+_COMPARE = _phrases(
+    r"(?:rather than|instead of|versus|better than|similar to|overlaps? with|as opposed to|in contrast)\b",
+    r"(?:between|confused|unlike|over)\b",
+    r"vs\b|close(?:r|st)?\b|compar(?:ed?|ing|ison)\b|differs? from\b|differences? between\b|near[- ]miss",
+)
+_AGAINST = re.compile(
+    r"\b(?:rather than|instead of|versus|vs\.?|compar(?:ed?|ing) (?:it )?(?:to|with)|against|closer to|than|over|unlike"
+    r"|(?:as )?opposed to|differs? from|overlaps? with|similar to|distinct from|confused with|favou?r of|given that)"
+    r"\s*(?:(?:plain|the|just|mere|label)\s+)*[\"'“‘«*`\[(_]*$",
+    re.IGNORECASE,
+)
+
+
+def decisions(text: str, start: int, end: int) -> Iterator[tuple[int, int, str]]:
+    """What a span keeps and drops in so many words: (start, end, verdict), a negation turned round."""
+    return _verdicts(_DECISION, text, start, end)
+
+
+def _verdicts(cues: re.Pattern[str], text: str, start: int, end: int) -> Iterator[tuple[int, int, str]]:
+    for match in cues.finditer(text, start, end):
+        is_keep = match["keep"] is not None
+        is_flipped = _FLIPS.search(text, max(start, match.start() - 40), match.start()) is not None
+        yield match.start(), match.end(), "keep" if is_keep != is_flipped else "drop"
+
+
+def verdict_of(text: str, start: int, end: int) -> str:
+    """What a span decides: `keep`, `drop`, `compare`, or `none`.
+
+    The last decision ("so I drop it") wins; without one the last judgement ("too broad").
+    """
+    for cues in (_DECISION, _JUDGEMENT):
+        last = [verdict for *_, verdict in _verdicts(cues, text, start, end)][-1:]
+        if last:
+            return last[0]
+    return "compare" if has_comparison(text, start, end) else "none"
+
+
+def has_comparison(text: str, start: int, end: int) -> bool:
+    """True if the span sets one thing against another."""
+    return _COMPARE.search(text, start, end) is not None
+
+
+def is_argued_against(text: str, start: int, mention_start: int) -> bool:
+    """True if the words before a mention set it up as the other side: `rather than vim`, `unlike vim`."""
+    return _AGAINST.search(text, max(start, mention_start - 40), mention_start) is not None
+
+
+def named_verdict(word: str) -> str:
+    """The verdict a field of a structured answer states, such as `keep`, `Rejected` or `yes`."""
+    plain = word.strip().casefold()
+    if plain in ("yes", "true", "in", "include", "included", "retain", "select"):
+        return "keep"
+    if plain in ("no", "false", "out", "remove", "removed", "exclude"):
+        return "drop"
+    return plain if plain in ("keep", "drop", "compare") else verdict_of(word, 0, len(word))

@@ -1,0 +1,154 @@
+"""Lists of labels as people write them: bullets, numbers, quotes, one a line; and the readings of one item."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from tasks.parsing.drafts import Link, Mention
+from tasks.parsing.names import Catalogue
+
+BULLET = re.compile(r"[ \t>]*(?:[-*•–‣▪○●·+]|\(?\d{1,3}[.)]|\(?[a-z][.)]|\[[ xX]\])[ \t]+")
+LINE = re.compile(r"[^\n\r]+")
+RULE_OR_FENCE = re.compile(r"[ \t]*(?:```.*|~~~.*|[-*_=]{3,}[ \t]*|<[^<>]*>)$")
+MARKS = {'"': '"', "“": "”", "«": "»", "‘": "’", "'": "'", "`": "`", "*": "*", "_": "_"}
+OPENED = re.compile(r"(\*\*|__|[\"“«‘'`*_])")
+SCORE = re.compile(
+    r"(?:[ \t]*[:,(|][ \t]*|[ \t]+[-–—][ \t]+|[ \t]+)(?:(?:confidence|score|p)[ \t]*[:=]?[ \t]*)?"
+    r"(0?\.\d{1,4}|[01]\.0{1,4}|\d{1,3}[ \t]?%)[ \t]*\)?$",
+    re.IGNORECASE,
+)
+CLAUSE = re.compile(r"\s+[-–—]+>?\s+|\s+→\s+|:\s+|\s+\(|\s+\[|;\s+|,\s+")
+SEPARATOR = re.compile(r"\s*[,;|]\s*(?:and\s+|or\s+)?|\s+and\s+|\s+or\s+")
+SENTENCE_WORDS = 12
+"""An unknown line of more words is a sentence, not a label."""
+
+
+class Item(NamedTuple):
+    """One line: the characters of its text without bullet and trailing marks, and whether it had a bullet."""
+
+    start: int
+    end: int
+    has_bullet: bool
+
+
+def list_items(text: str, start: int, end: int) -> Iterator[Item]:
+    """The lines of a region that hold text; fences, rules and lone tags are left out."""
+    for line in LINE.finditer(text, start, end):
+        if RULE_OR_FENCE.match(line[0]):
+            continue
+        bullet = BULLET.match(text, line.start(), line.end())
+        first, last = trimmed(text, bullet.end() if bullet else line.start(), line.end(), " \t,;")
+        if last > first:
+            yield Item(first, last, bullet is not None)
+
+
+def trimmed(text: str, start: int, end: int, chars: str = " \t\n\r") -> tuple[int, int]:
+    """The span without these characters at its ends (always without white space)."""
+    while start < end and (text[start] in chars or text[start].isspace()):
+        start += 1
+    while end > start and (text[end - 1] in chars or text[end - 1].isspace()):
+        end -= 1
+    return start, end
+
+
+def unwrapped(text: str, start: int, end: int) -> tuple[int, int]:
+    """The inside of quotes, backticks or stars that wrap the whole span."""
+    while (
+        end - start > 2 and MARKS.get(text[start]) == text[end - 1] and text[start] not in text[start + 1 : end - 1].strip("*_")
+    ):
+        start, end = start + 1, end - 1
+    return start, end
+
+
+def readings(text: str, start: int, end: int) -> list[tuple[int, int]]:
+    """What an item may name, longest first: all of it, its marked beginning, or what stands before a dash, colon, bracket."""
+    spans = [unwrapped(text, start, end)]
+    opened = OPENED.match(text, start, end)
+    if opened:
+        closing = text.find(MARKS.get(opened[1], opened[1]), opened.end(), end)
+        if closing > opened.end():
+            inner = trimmed(text, opened.end(), closing, ":")
+            spans.append(unwrapped(text, *inner))
+    cuts = [m.start() for m in CLAUSE.finditer(text, start, end) if m.start() > start]
+    spans += [unwrapped(text, *trimmed(text, start, cut, " .:")) for cut in reversed(cuts[-6:] if len(cuts) > 6 else cuts)]
+    spans.append(trimmed(text, *spans[0], "."))
+    return [span for span in dict.fromkeys(spans) if span[1] > span[0]]
+
+
+def known_reading(text: str, item: Item, catalogue: Catalogue, takes_ids: bool) -> tuple[int, int, Link] | None:
+    """The first reading the catalogue knows, with its link."""
+    for start, end in readings(text, item.start, item.end):
+        link = catalogue.lookup(text[start:end], takes_ids)
+        if link is not None:
+            return start, end, link
+    return None
+
+
+def item_mention(text: str, source: str, item: Item, catalogue: Catalogue, takes_ids: bool) -> Mention | None:
+    """The label an item names; an unknown text counts as a label unless it is a sentence."""
+    known = known_reading(text, item, catalogue, takes_ids)
+    if known:
+        return Mention(text[known[0] : known[1]], source, known[0], known[1], known[2])
+    if looks_like_sentence(text[item.start : item.end]):
+        return None
+    spans = readings(text, item.start, item.end)
+    start, end = spans[1] if OPENED.match(text, item.start, item.end) and len(spans) > 1 else spans[0]
+    others = [text[s:e] for s, e in spans if (s, e) != (start, end)]
+    return Mention(text[start:end], source, start, end, None, (text[start:end], *others[:2]))
+
+
+def looks_like_sentence(line: str) -> bool:
+    """True for a line that says something instead of naming a label."""
+    words = line.split()
+    return len(words) > SENTENCE_WORDS or line.endswith((":", "：")) or (len(words) > 4 and line.endswith((".", "!", "?")))
+
+
+def answer_mentions(text: str, source: str, start: int, end: int, catalogue: Catalogue, takes_ids: bool) -> list[Mention]:
+    """The labels of a final list, one a line, with their stated confidence; known names by commas on one line count too."""
+    mentions: list[Mention] = []
+    for item in list_items(text, start, end):
+        if text[item.start] == "#":
+            continue
+        cut, score = _without_score(text, item, catalogue, takes_ids)
+        pieces = _known_pieces(text, source, cut, catalogue, takes_ids)
+        mention = None if pieces else item_mention(text, source, cut, catalogue, takes_ids)
+        mentions += [replace(m, score=score) for m in pieces or ([mention] if mention else [])]
+    return mentions
+
+
+def _without_score(text: str, item: Item, catalogue: Catalogue, takes_ids: bool) -> tuple[Item, float | None]:
+    score = SCORE.search(text, item.start, item.end)
+    if score is None or catalogue.lookup(text[item.start : item.end], takes_ids) is not None:
+        return item, None
+    start, end = trimmed(text, item.start, score.start())
+    value = float(score[1].rstrip("% \t")) / (100 if "%" in score[1] else 1)
+    return (item._replace(end=end), value if value <= 1 else None) if end > start else (item, None)
+
+
+def _known_pieces(text: str, source: str, item: Item, catalogue: Catalogue, takes_ids: bool) -> list[Mention]:
+    """`vim, emacs and nano` on one line, if the line itself is no label and most of its pieces are."""
+    if catalogue.lookup(text[item.start : item.end], takes_ids) is not None:
+        return []
+    pieces = list(separated(text, item.start, item.end))
+    mentions = []
+    for start, end in pieces:
+        link = catalogue.lookup(text[start:end], takes_ids)
+        if link is None and looks_like_sentence(text[start:end]):
+            return []
+        mentions.append(Mention(text[start:end], source, start, end, link))
+    known = sum(mention.link is not None for mention in mentions)
+    return mentions if len(pieces) > 1 and 2 * known > len(pieces) else []
+
+
+def separated(text: str, start: int, end: int, whole: Sequence[tuple[int, int]] = ()) -> Iterator[tuple[int, int]]:
+    """The pieces of an enumeration between commas, semicolons, bars, `and`, `or`; none of these divides a `whole` span."""
+    gaps = [(gap.start(), gap.end()) for gap in SEPARATOR.finditer(text, start, end)]
+    at = start
+    for gap_start, gap_end in [*gaps, (end, end)]:
+        if any(first <= gap_start and gap_end < last for first, last in whole):
+            continue
+        first, last = unwrapped(text, *trimmed(text, at, gap_start, " ."))
+        if last > first:
+            yield first, last
+        at = gap_end

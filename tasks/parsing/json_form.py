@@ -1,0 +1,132 @@
+"""Answers written as one JSON object: `shortlist`, `steps`, `answer`. Spans quote the raw text, escapes included."""
+
+import math
+import re
+
+from tasks.parsing.cues import named_verdict
+from tasks.parsing.drafts import Mention, StepDraft, TraceDraft
+from tasks.parsing.json_scanner import BrokenJsonError, Node, scan_json
+from tasks.parsing.mentions import KnownLabels, MentionFinder, identity_of
+from tasks.parsing.names import Catalogue
+from tasks.parsing.prose_form import judged_step
+from tasks.parsing.sentences import sentences
+
+SHORTLIST_KEYS = ("shortlist", "candidates", "candidate_labels", "shortlisted")
+STEP_KEYS = ("steps", "reasoning", "refinement", "analysis", "evaluation")
+ANSWER_KEYS = ("answer", "answers", "labels", "final_answer", "final_labels", "final", "selected", "output")
+LABEL_KEYS = ("label", "name", "title", "label_name", "candidate", "text")
+ID_KEYS = ("id", "label_id", "number", "index")
+RIVAL_KEYS = ("compared_to", "compared_with", "rival", "versus", "near_miss")
+SCORE_KEYS = ("confidence", "score", "probability", "certainty")
+VERDICT_KEYS = ("verdict", "decision", "action", "keep")
+REASON_KEYS = ("reason", "explanation", "text", "why")
+KNOWN_KEY = re.compile(r'"\s*(?:' + "|".join(SHORTLIST_KEYS + STEP_KEYS + ANSWER_KEYS) + r')\s*"\s*:', re.IGNORECASE)
+ESCAPED_BREAK = re.compile(r"(?:\\[nrt])+")
+MAX_TRIES = 8
+SOURCE = "completion_text"
+
+
+def find_answer_object(text: str, start: int, end: int) -> Node | None:
+    """The first JSON object in the text that has one of our keys, whole or cut off; else a bare array of labels."""
+    known = KNOWN_KEY.search(text, start, end)
+    at = start
+    for _ in range(MAX_TRIES if known else 0):
+        at = text.find("{", at, end)
+        if at < 0 or known is None or at > known.start():
+            break
+        node = _scan(text, at, end)
+        if node and not node.fields.keys().isdisjoint(SHORTLIST_KEYS + STEP_KEYS + ANSWER_KEYS):
+            return node
+        at += 1
+    return _bare_array(text, start, end)
+
+
+def _scan(text: str, start: int, end: int) -> Node | None:
+    try:
+        return scan_json(text, start, end)
+    except BrokenJsonError:
+        return None
+
+
+def _bare_array(text: str, start: int, end: int) -> Node | None:
+    """`["vim", "emacs"]`, alone or in a fence, as the object `{"answer": …}`."""
+    match = re.compile(r"\s*(?:```\w*\s*)?(?=\[\s*[\"{])").match(text, start, end)
+    node = _scan(text, match.end(), end) if match else None
+    return Node({"answer": node}, node.start, node.end) if node else None
+
+
+def read_json_answer(text: str, node: Node, catalogue: Catalogue, takes_ids: bool) -> TraceDraft:
+    """The draft of a JSON answer; a part that is missing stays empty."""
+    draft = TraceDraft("json")
+    for item in _part(node, SHORTLIST_KEYS).items:
+        mention = _mention(item, catalogue, takes_ids)
+        if mention:
+            draft.shortlist.append((mention, len(draft.steps)))
+            draft.steps.append(StepDraft(SOURCE, item.start, item.end, "shortlist", subject=mention))
+    answer = _part(node, ANSWER_KEYS)
+    answers = [(item, _mention(item, catalogue, takes_ids)) for item in answer.items or [answer]]
+    draft.answers = [mention for _, mention in answers if mention]
+    known = KnownLabels(identity_of(m.text, m.link) for m in [*(m for m, _ in draft.shortlist), *draft.answers])
+    draft.steps += _steps(text, _part(node, STEP_KEYS), catalogue, takes_ids, known)
+    draft.steps += [StepDraft(SOURCE, item.start, item.end, "answer", subject=mention) for item, mention in answers if mention]
+    return draft
+
+
+def _part(node: Node, keys: tuple[str, ...]) -> Node:
+    for key in keys:
+        if key in node.fields:
+            return node.fields[key]
+    return Node(None, node.start, node.start)
+
+
+def _mention(item: Node, catalogue: Catalogue, takes_ids: bool) -> Mention | None:
+    named = _part(item, LABEL_KEYS) if item.fields else item
+    number = _part(item, ID_KEYS) if takes_ids else Node(None, 0, 0)
+    if not named.text.strip():
+        named = number
+    text = named.text
+    if not text.strip() or named.end <= named.start:
+        return None
+    by_id = catalogue.lookup_id(number.text) if number.text else None
+    return Mention(text, SOURCE, named.start, named.end, by_id or catalogue.lookup(text, takes_ids), score=_score(item))
+
+
+def _score(item: Node) -> float | None:
+    """The stated confidence, 0 to 1; percentages are divided, anything else is none."""
+    value = _part(item, SCORE_KEYS).value
+    if isinstance(value, str):
+        try:
+            value = float(value.strip().rstrip("%"))
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, float) or not math.isfinite(value):
+        return None
+    value = value / 100 if 1 < value <= 100 else value
+    return value if 0 <= value <= 1 else None
+
+
+def _steps(text: str, steps: Node, catalogue: Catalogue, takes_ids: bool, known: KnownLabels) -> list[StepDraft]:
+    """Objects as they are; strings as sentences, in the raw text between its escaped line breaks."""
+    finder = MentionFinder(text, SOURCE, catalogue, takes_ids)
+    drafts = []
+    for item in steps.items or [steps]:
+        if item.fields:
+            drafts.append(_structured_step(item, catalogue, takes_ids))
+        elif item.text.strip():
+            spans = [(item.start, item.end)] if steps.items else [(s.start, s.end) for s in sentences(text, _lines(text, item))]
+            drafts += [judged_step(finder, start, end, known) for start, end in spans if end > start]
+    return drafts
+
+
+def _lines(text: str, item: Node) -> list[tuple[int, int]]:
+    gaps = [(gap.start(), gap.end()) for gap in ESCAPED_BREAK.finditer(text, item.start, item.end)]
+    starts = [item.start, *(end for _, end in gaps)]
+    return list(zip(starts, [*(start for start, _ in gaps), item.end], strict=True))
+
+
+def _structured_step(item: Node, catalogue: Catalogue, takes_ids: bool) -> StepDraft:
+    stated = _part(item, VERDICT_KEYS)
+    word = str(stated.value) if isinstance(stated.value, bool) else stated.text
+    verdict = named_verdict(word) if word.strip() else named_verdict(_part(item, REASON_KEYS).text)
+    rival = _mention(_part(item, RIVAL_KEYS), catalogue, takes_ids)
+    return StepDraft(SOURCE, item.start, item.end, "refine", verdict, _mention(item, catalogue, takes_ids), rival)

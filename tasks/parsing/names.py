@@ -1,0 +1,191 @@
+"""Label names as a dictionary: look a mention up, and find names in running text. Ambiguous names never link."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from tasks.parsing.drafts import UNLINKED, Link
+
+TOKEN = re.compile(r"[^\W_]+(?:\+\+|#)?")
+BRACKET_ID = re.compile(r"\[\s*(\d{1,9})\s*\]")
+BARE_ID = re.compile(r"#?(\d{1,9})")
+AMBIGUOUS = -1
+NORMALISED_SCORE = 0.95
+JOINERS = "-_.+@:"
+"""Between two word characters these make one name: `vim` is not named in `vim-gtk`."""
+
+COMMON = frozenset(
+    re.findall(
+        r"\w+",
+        """a about above across after again against all almost along already also although always am an and another any anyway
+        are around as at away back be because been before being below best better between both but by can case clearly close
+        closer come could did do does done down each either else enough even ever every exactly few find first fit fits for from
+        full get give given go going good had has have having he hence her here his how however i if in indeed instead into is
+        it its itself just keep kept last least left less let like likely list little long look looks lot made main make makes
+        many may maybe me mean means might more most much must my near need needs never new next no none nor not note nothing
+        now of off often okay on once one only open or other others our out over own part perhaps pick place plain point put
+        quite rather really relevant right same say says second see seems set several shall she should show similar simple
+        since so some something still such take test than that the their them then there therefore these they thing things
+        think this those though three through thus time to together too topic toward try two under unless until up upon us use
+        used useful uses very wait want was way we well were what when where whether which while who whole why will with within
+        without work would yes yet you your answer candidate document drop final label option step text""",
+    )
+)
+"""Words of reasoning itself: a label of that name must be marked (quoted, listed) to count as named."""
+
+
+def fold(text: str) -> str:
+    """The text in one case and one Unicode form (NFKC)."""
+    if text.isascii():
+        return text.casefold()
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
+def normalise(text: str) -> str:
+    """The words of a text, folded, with punctuation and spacing collapsed to single spaces; `c++` and `c#` keep their signs."""
+    return " ".join(TOKEN.findall(fold(text)))
+
+
+def head_of(name: str) -> str | None:
+    """The part of a name before `: `, or None."""
+    head, colon, _ = name.partition(": ")
+    return head if colon and head else None
+
+
+def _claim(names: dict[str, int], key: str, label_id: int) -> None:
+    if key:
+        names[key] = label_id if names.get(key, label_id) == label_id else AMBIGUOUS
+
+
+class Catalogue:
+    """All labels by name: exact, normalised, and by the part before `: `."""
+
+    def __init__(self, label_ids: Sequence[int], uids: Sequence[str], names: Sequence[str]) -> None:
+        """Build the dictionaries; about 10 microseconds a label."""
+        self._names = dict(zip(label_ids, names, strict=True))
+        self._uids = dict(zip(label_ids, uids, strict=True))
+        self._exact: dict[str, int] = {}
+        self._normal: dict[str, int] = {}
+        self._heads: dict[str, int] = {}
+        uses: Counter[str] = Counter()
+        for label_id, uid, name in zip(label_ids, uids, names, strict=True):
+            tokens = normalise(name)
+            for text, key in ((name, tokens), (uid, normalise(uid))):
+                _claim(self._exact, text, label_id)
+                _claim(self._normal, key, label_id)
+            head = head_of(name)
+            if head is not None:
+                _claim(self._heads, normalise(head), label_id)
+            uses.update(set(tokens.split()))
+        self._uses = uses
+        self._many_uses = max(4, len(names) // 1000)
+        self._widths = self._scan_widths()
+
+    def _scan_widths(self) -> dict[str, tuple[int, ...]]:
+        widths: dict[str, set[int]] = {}
+        for key in {**self._heads, **self._normal}:
+            tokens = key.split()
+            widths.setdefault(tokens[0], set()).add(len(tokens))
+        return {token: tuple(sorted(counts, reverse=True)) for token, counts in widths.items()}
+
+    @property
+    def keys(self) -> dict[str, int]:
+        """Every unambiguous normalised name, identifier and head, with its label."""
+        return {k: v for k, v in {**self._heads, **self._normal}.items() if v != AMBIGUOUS}
+
+    def name_of(self, label_id: int) -> str:
+        """The label's name."""
+        return self._names[label_id]
+
+    def lookup(self, text: str, takes_ids: bool = False) -> Link | None:
+        """Link a mention by id, exact name or normalised name.
+
+        Args:
+            text: the mention.
+            takes_ids: the teacher was shown label numbers, so `[12]` and `12` are labels.
+
+        Returns:
+            The link; `UNLINKED` when the name is ambiguous, so that no later rung guesses; None when it is unknown.
+        """
+        text = text.strip()
+        by_id = self.lookup_id(text) if takes_ids else None
+        if by_id is not None:
+            return by_id
+        found = self._exact.get(text)
+        if found is not None:
+            return _link(found, "exact", 1.0)
+        key = normalise(text)
+        found = self._normal.get(key)
+        if found is None:
+            found = self._heads.get(key)
+        if found is not None:
+            return _link(found, "normalised", NORMALISED_SCORE)
+        return self._lookup_cut_name(text)
+
+    def lookup_id(self, text: str) -> Link | None:
+        """Link `[12]`, `[12] name` or `12` by label number; None if there is no such number."""
+        match = BRACKET_ID.match(text) or BARE_ID.fullmatch(text)
+        if match is None or int(match[1]) not in self._names:
+            return None
+        return Link(int(match[1]), "id", 1.0)
+
+    def _lookup_cut_name(self, text: str) -> Link | None:
+        """`vim: Vi IMproved` for `vim: Vi IMproved - enhanced vi editor`: same head, and half of its other words."""
+        head = head_of(text)
+        found = self._heads.get(normalise(head), AMBIGUOUS) if head else AMBIGUOUS
+        if head is None or found == AMBIGUOUS:
+            return None
+        words = set(normalise(text[len(head) :]).split())
+        shared = words & set(normalise(self._names[found]).split())
+        return _link(found, "normalised", NORMALISED_SCORE) if words and 2 * len(shared) >= len(words) else None
+
+    def find_names(self, text: str, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+        """Names in running text, longest first from the left: (start, end, label), never overlapping."""
+        tokens = [(m.start(), m.end(), fold(m[0])) for m in TOKEN.finditer(text, start, end)]
+        at = 0
+        while at < len(tokens):
+            width = 0
+            for count in self._widths.get(tokens[at][2], ()):
+                key = " ".join(token for _, _, token in tokens[at : at + count])
+                label_id = self._normal.get(key, self._heads.get(key, AMBIGUOUS))
+                if at + count <= len(tokens) and label_id != AMBIGUOUS and _stands_alone(text, tokens, at, at + count - 1):
+                    yield tokens[at][0], self._whole_end(text, tokens[at][0], tokens[at + count - 1][1], label_id), label_id
+                    width = count
+                    break
+            at += max(width, 1)
+
+    def _whole_end(self, text: str, start: int, end: int, label_id: int) -> int:
+        """Where the name ends when its last characters are no words, such as a closing bracket."""
+        name = self._names[label_id]
+        return start + len(name) if start + len(name) > end and text.startswith(name, start) else end
+
+    def is_plain_name(self, text: str, label_id: int) -> bool:
+        """True if unmarked text names the label: spelled as the catalogue spells it, and not an everyday word.
+
+        A single word counts as everyday when many other labels use it, or when it is a word of reasoning itself.
+        """
+        name = self._names[label_id]
+        if text not in (name, self._uids[label_id], head_of(name)):
+            return False
+        tokens = normalise(text).split()
+        if len(tokens) > 1:
+            return True
+        if len(text) < 3 or text.isdigit() or tokens[0] in COMMON:
+            return False
+        return not tokens[0].isalpha() or self._uses[tokens[0]] <= self._many_uses
+
+
+def _link(label_id: int, method: str, score: float) -> Link:
+    return UNLINKED if label_id == AMBIGUOUS else Link(label_id, method, score)
+
+
+def _stands_alone(text: str, tokens: Sequence[tuple[int, int, str]], first: int, last: int) -> bool:
+    """No joiner ties the name to a word before or after it."""
+    before = first > 0 and _is_joined(text[tokens[first - 1][1] : tokens[first][0]])
+    after = last + 1 < len(tokens) and _is_joined(text[tokens[last][1] : tokens[last + 1][0]])
+    return not before and not after
+
+
+def _is_joined(gap: str) -> bool:
+    return all(char in JOINERS for char in gap)

@@ -1,0 +1,81 @@
+"""Reasoning text cut into steps: list items and sentences, each with its place in the raw text."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tasks.parsing.cues import REFINE_CUE, SHORTLIST_CUE
+from tasks.parsing.items import BULLET, LINE, RULE_OR_FENCE, looks_like_sentence, trimmed
+
+MARKED = re.compile(
+    r"\*\*(?P<strong>[^*\n]{1,200}?)\*\*"
+    r"|\"(?P<straight>[^\"\n]{1,200})\""
+    r"|“(?P<curly>[^”\n]{1,200})”"
+    r"|«(?P<angle>[^»\n]{1,200})»"
+    r"|`(?P<code>[^`\n]{1,200})`"
+    r"|(?<![\w*])\*(?P<star>[^*\s][^*\n]{0,200}?)\*(?![\w*])"
+    r"|(?<!\w)[‘'](?P<single>[^\s'’][^'’\n]{0,200})['’](?!\w)"
+)
+STOP = re.compile(r"[.!?。！？]+[\"”’')\]*]*(?:\s+|(?<=[。！？]))")
+ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|vs|etc|cf|approx|resp|incl|no|fig|dr|mr|ms|st)|(?<!\w)[A-Za-z])\.$", re.IGNORECASE)
+HEADING = re.compile(r"[ \t]*(?:#{1,6}[ \t]|\*\*[^*]+\*\*[ \t]*:?[ \t]*$|\*\*[^*]+:\*\*[ \t]*$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One sentence or list item. `is_listed`: an item below a heading or sentence that announces candidates."""
+
+    start: int
+    end: int
+    is_item: bool
+    is_whole_line: bool
+    is_listed: bool
+
+
+def sentences(text: str, regions: Sequence[tuple[int, int]]) -> Iterator[Sentence]:
+    """The sentences and list items of the regions, in order; headings and rules are read for what they announce only."""
+    is_listed = False
+    for region_start, region_end in regions:
+        for line in LINE.finditer(text, region_start, region_end):
+            if not line[0].strip() or RULE_OR_FENCE.match(line[0]):
+                continue
+            bullet = BULLET.match(text, line.start(), line.end())
+            announces = _announces_list(line[0])
+            if HEADING.match(line[0]) and (announces is not None or line[0].lstrip().startswith("#")):
+                is_listed = bool(announces)
+                continue
+            start, end = trimmed(text, bullet.end() if bullet else line.start(), line.end())
+            if end <= start:
+                continue
+            spans = [(start, end)] if bullet else list(_sentence_spans(text, start, end))
+            for first, last in spans:
+                opens = _announces_list(text[first:last])
+                if bullet is None and (opens is not None or len(spans) > 1 or looks_like_sentence(text[first:last])):
+                    is_listed = bool(opens)
+                yield Sentence(first, last, bullet is not None, len(spans) == 1, is_listed and opens is None)
+
+
+def _announces_list(line: str) -> bool | None:
+    """True: candidates follow; False: something else follows; None: the line announces nothing."""
+    if SHORTLIST_CUE.search(line):
+        return True if line.rstrip(" *_").endswith((":", "：")) or HEADING.match(line) else None
+    if line.rstrip(" *_").endswith((":", "：")) or HEADING.match(line):
+        return False if REFINE_CUE.search(line) or line.rstrip(" *_").endswith((":", "：")) else None
+    return None
+
+
+def _sentence_spans(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    quoted = [(m.start(), m.end()) for m in MARKED.finditer(text, start, end)]
+    first = start
+    for stop in STOP.finditer(text, start, end):
+        if any(opened < stop.start() < closed - 1 for opened, closed in quoted):
+            continue
+        if ABBREVIATION.search(text, max(first, stop.start() - 8), stop.start() + 1):
+            continue
+        span = trimmed(text, first, stop.end())
+        if span[1] > span[0]:
+            yield span
+        first = stop.end()
+    span = trimmed(text, first, end)
+    if span[1] > span[0]:
+        yield span
