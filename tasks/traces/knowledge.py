@@ -32,7 +32,7 @@ def cooccurrence_edges(targets: pl.DataFrame) -> pl.DataFrame:
     edges = pairs.group_by(a="label_id", b="label_id_b").agg(common=pl.col("share").sum())
     edges = edges.join(norms, left_on="a", right_on="label_id").join(norms, left_on="b", right_on="label_id", suffix="_b")
     weighted = edges.select("a", "b", weight=pl.col("common") / (pl.col("norm") * pl.col("norm_b")))
-    return weighted.cast(dict(EDGE_SCHEMA)).sort("a", "b")
+    return weighted.cast(EDGE_SCHEMA).sort("a", "b")
 
 
 class LabelGraph:
@@ -66,7 +66,8 @@ class LabelGraph:
             near = self.neighbours(row)
             if near:
                 moved[place] += np.average(vectors[list(near)], axis=0, weights=list(near.values()))
-        return moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-9)
+        lengths = np.linalg.norm(moved, axis=1, keepdims=True)
+        return np.asarray(moved / np.maximum(lengths, 1e-9), dtype=np.float32)
 
 
 class WordVectors:
@@ -104,3 +105,13 @@ def unique_names(names: Sequence[str]) -> dict[str, str]:
     """The short form of every name that has one of its own: the part before the first `: `."""
     counts = Counter(name.partition(": ")[0] for name in names)
     return {name: short for name in names if (short := name.partition(": ")[0]) != name and counts[short] == 1}
+
+
+def train_targets(documents: pl.DataFrame, relevance: pl.DataFrame) -> pl.DataFrame:
+    """What may be told of training documents: text_hash, label_id, is_filtered; nothing whose text is a test document's."""
+    is_test = pl.col("split") == "test"
+    test_texts = documents.filter(is_test).select("text_hash")
+    train = documents.filter(~is_test).select("document_id", "text_hash").join(test_texts, on="text_hash", how="anti")
+    told = relevance.filter((pl.col("relevance") > 0) | pl.col("is_filtered")).select("document_id", "label_id", "is_filtered")
+    pairs = train.join(told, on="document_id").group_by("text_hash", "label_id").agg(pl.col("is_filtered").any())
+    return pairs.sort("text_hash", "label_id")

@@ -183,9 +183,7 @@ class StandIn:
             rivals.append(rival if is_near else None)
         return rivals
 
-    def _evidence(
-        self, text: str, drafts: list[Draft], rivals: list[int | None], concepts: Vectors
-    ) -> list[tuple[str, ...]]:
+    def _evidence(self, text: str, drafts: list[Draft], rivals: list[int | None], concepts: Vectors) -> list[tuple[str, ...]]:
         """Words of the document that speak for a kept label, or for another label and against a dropped one."""
         words = self._words.known_words(text)
         if not words:
