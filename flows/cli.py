@@ -239,6 +239,32 @@ def shown(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
+@app.command("teacher", rich_help_panel=TOOLS)
+def teacher_command(
+    name: Name = SAMPLE,
+    root: Root = "data",
+    config: Config = None,
+    set: Set = None,
+    host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8399,
+    brief: Annotated[str | None, typer.Option(hidden=True, help="Serve this brief, written by a run.")] = None,
+    is_watched: Annotated[bool, typer.Option("--is-watched", hidden=True, help="End when stdin closes.")] = False,
+) -> None:
+    """Serve the stand-in teacher on loopback, for trying a client against it. It is not a language model.
+
+    Needs an indexed dataset: `ctd ingest` and `ctd index` first. Base URL: http://127.0.0.1:PORT/v1.
+    """
+    start(root)
+
+    def work() -> None:
+        from flows.teacher import prepare_brief
+        from tasks.traces.task import serve_stand_in
+
+        serve_stand_in(brief or prepare_brief(name, root, config, set), host, port, is_watched)
+
+    guarded(work)
+
+
 @app.command("config", rich_help_panel=TOOLS)
 def config_command(
     validate: Annotated[Path | None, typer.Option("--validate", help="Check this settings file and stop.")] = None,

@@ -1,256 +1,244 @@
-"""Ask an OpenAI-compatible endpoint many questions at once: own retries, a deadline an attempt, answers in batches."""
+"""Ask an OpenAI-compatible endpoint: one attempt with a deadline, retries with growing pauses, many requests at once."""
 
 import asyncio
-import json
+import email.utils
+import logging
 import random
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Any
 
+import httpx2
 import openai
+from openai.types.chat import ChatCompletion
 
 from schemas.errors import FatalTeacherError, TransientTeacherError
-from tasks.traces.requests import Answer, Endpoint, TraceRequest
+from tasks.traces.endpoints import Endpoint
+from tasks.traces.requests import Answer, TraceRequest
 
-FIRST_PAUSE_S = 0.5
-LONGEST_PAUSE_S = 60.0
-COMMIT_S = 0.05
-"""Answers that arrive within this time are kept together: one flush to disk for all of them."""
+logger = logging.getLogger(__name__)
 
-Keep = Callable[[Sequence[Answer]], None]
-Count = Callable[[Answer], None]
+RETRIED = frozenset({408, 409, 429})
+"""Status codes below 500 that may pass; everything from 500 on may pass too."""
+
+HOPELESS = {
+    401: "the key is missing or wrong",
+    403: "the key may not use this",
+    404: "there is no such model or address",
+}
+MAX_PAUSE_S = 60.0
+LONGEST_RETRY_AFTER_S = 600.0
+CONNECT_S = 10.0
 
 
 @dataclass(frozen=True)
-class Access:
-    """How the endpoint is reached and what it costs; the key never leaves this object."""
+class Prices:
+    """US dollars for a million tokens; null: unknown."""
 
-    base_url: str
-    api_key: str
-    concurrency: int
-    max_attempts: int
-    timeout_s: float
     prompt_usd_per_million: float | None = None
     completion_usd_per_million: float | None = None
 
-    def __repr__(self) -> str:
-        """Without the key."""
-        return f"Access(base_url={self.base_url!r}, concurrency={self.concurrency})"
+
+@dataclass(frozen=True)
+class AskRules:
+    """How patiently to ask."""
+
+    concurrency: int
+    max_attempts: int
+    timeout_s: float
+    first_pause_s: float = 0.5
+
+    @property
+    def connection_failure_limit(self) -> int:
+        """So many connections failing in a row, none succeeding between, mean that the teacher has stopped."""
+        return max(10, 3 * self.concurrency)
 
 
-class AttemptError(TransientTeacherError):
-    """One attempt failed in a way that may pass; `pause_s` is what the server asked for, if it did."""
+class RetryableError(TransientTeacherError):
+    """One attempt failed in a way that may pass; `pause_s` is what the server asked for."""
 
-    def __init__(self, kind: str, text: str, pause_s: float | None = None) -> None:
-        """Take the class of the failure and its message."""
-        super().__init__(text)
+    def __init__(self, kind: str, message: str, pause_s: float = 0.0, is_connection: bool = False) -> None:
+        """Keep what the retry layer needs."""
+        super().__init__(message)
         self.kind = kind
         self.pause_s = pause_s
+        self.is_connection = is_connection
 
 
-def ask_all(requests: Sequence[TraceRequest], endpoint: Endpoint, access: Access, keep: Keep, count: Count) -> None:
-    """Ask every request; `keep` gets answers in batches and must store them before it returns, then each is counted.
+class RejectedRequestError(TransientTeacherError):
+    """The server will not take this one request, whoever sends it again; `kind` says how it put it."""
 
-    Raises:
-        FatalTeacherError: no request can succeed; what was answered is kept.
-    """
-    try:
-        asyncio.run(_Session(requests, endpoint, access, keep, count).run())
-    except* FatalTeacherError as group:
-        raise _first(group) from None
+    def __init__(self, kind: str, message: str) -> None:
+        """Keep the kind for the request's row."""
+        super().__init__(message)
+        self.kind = kind
 
 
-def _first(group: BaseExceptionGroup[Any]) -> FatalTeacherError:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+class Teacher:
+    """An endpoint being asked; counts what tells a passing fault from a teacher that is gone."""
 
+    def __init__(
+        self, client: openai.AsyncOpenAI, endpoint: Endpoint, rules: AskRules, prices: Prices, secrets: Sequence[str]
+    ) -> None:
+        """Ask through `client`; `secrets` never appear in an error text."""
+        self._client = client
+        self._endpoint = endpoint
+        self._rules = rules
+        self._prices = prices
+        self._secrets = [secret for secret in secrets if secret]
+        self._answered_count = 0
+        self._failed_connections = 0
+        self._random = random.Random()
 
-class _Session:
-    """One run of many requests: workers take from one queue, a writer keeps what they bring."""
-
-    def __init__(self, requests: Sequence[TraceRequest], endpoint: Endpoint, access: Access, keep: Keep, count: Count) -> None:
-        self._waiting = deque(requests)
-        self._endpoint, self._access, self._keep, self._count = endpoint, access, keep, count
-        self._done: asyncio.Queue[Answer] = asyncio.Queue()
-        self._last_success = 0.0
-        self._draw = random.Random()  # spreads pauses; not part of any result
-
-    async def run(self) -> None:
-        async with openai.AsyncOpenAI(
-            base_url=self._access.base_url,
-            api_key=self._access.api_key,
-            max_retries=0,
-            timeout=self._access.timeout_s,
-            http_client=openai.DefaultAioHttpClient(),
-        ) as client:
-            writer = asyncio.create_task(self._write())
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(min(self._access.concurrency, len(self._waiting))):
-                        group.create_task(self._work(client, writer))
-            finally:
-                writer.cancel()
-                await asyncio.gather(writer, return_exceptions=True)
-                self._flush()
-
-    async def _work(self, client: openai.AsyncOpenAI, writer: "asyncio.Task[None]") -> None:
-        while self._waiting:
-            if writer.done():  # the disk failed: nothing more is asked that could not be kept
-                writer.result()
-            await self._done.put(await self._ask(client, self._waiting.popleft()))
-
-    async def _write(self) -> None:
-        while True:
-            batch = [await self._done.get()]
-            await asyncio.sleep(COMMIT_S)
-            while not self._done.empty():
-                batch.append(self._done.get_nowait())
-            self._store(batch)
-
-    def _flush(self) -> None:
-        batch = []
-        while not self._done.empty():
-            batch.append(self._done.get_nowait())
-        if batch:
-            self._store(batch)
-
-    def _store(self, batch: list[Answer]) -> None:
-        self._keep(batch)
-        for answer in batch:
-            self._count(answer)
-
-    async def _ask(self, client: openai.AsyncOpenAI, request: TraceRequest) -> Answer:
-        """The answer, or after the last attempt the error as an answer row."""
-        started = time.monotonic()
-        for attempt in range(1, self._access.max_attempts + 1):
-            sent = time.monotonic()
-            try:
-                completion = await self._attempt(client, request)
-            except AttemptError as exc:
-                error = exc
-            else:
-                self._last_success = time.monotonic()
-                return self._answer(request, attempt, 1000 * (self._last_success - sent), completion_values(completion))
-            if attempt < self._access.max_attempts:
-                await asyncio.sleep(pause_s(attempt, error.pause_s, self._draw))
-        if error.kind == "APIConnectionError" and self._last_success < started:
-            raise FatalTeacherError(
-                f"teacher at {self._endpoint.name}: no connection in {self._access.max_attempts} attempts ({error}); "
-                "answers so far are kept; start it, or mend teacher.base_url, and run the same command again"
-            )
-        failed = {"error_kind": error.kind, "error_text": str(error)[:500]}
-        return self._answer(request, self._access.max_attempts, None, failed)
-
-    async def _attempt(self, client: openai.AsyncOpenAI, request: TraceRequest) -> Any:
-        """One completion.
+    async def ask(self, request: TraceRequest) -> Answer:
+        """The teacher's answer, or an answer row with the last error once the attempts are used up.
 
         Raises:
-            AttemptError: it may pass.
-            FatalTeacherError: it will not.
+            FatalTeacherError: no request can succeed.
         """
-        try:
-            async with asyncio.timeout(self._access.timeout_s):
-                return with_choices(
-                    await client.chat.completions.create(
-                        model=self._endpoint.model,
-                        messages=request.prompt.messages(),  # type: ignore[arg-type]  # plain dicts are what is sent
-                        temperature=self._endpoint.temperature,
-                        max_completion_tokens=self._endpoint.max_completion_tokens,
-                    )
-                )
-        except TimeoutError as exc:
-            raise AttemptError("Timeout", f"no whole answer within teacher.timeout_s = {self._access.timeout_s:g}") from exc
-        except openai.APIStatusError as exc:
-            raise status_error(exc, self._endpoint) from exc
-        except openai.APIConnectionError as exc:
-            raise AttemptError(type(exc).__name__, f"{exc} ({exc.__cause__!r})") from exc
-        except (json.JSONDecodeError, openai.APIResponseValidationError) as exc:
-            raise AttemptError("BrokenBody", f"the body is not a completion: {exc}") from exc
+        for attempt in range(1, self._rules.max_attempts + 1):
+            started = time.monotonic()
+            try:
+                response = await self._attempt(request)
+            except RetryableError as exc:
+                self._count_connection(exc)
+                last: RetryableError | RejectedRequestError = exc
+                if attempt < self._rules.max_attempts:
+                    await asyncio.sleep(self._pause_s(attempt, exc.pause_s))
+            except RejectedRequestError as exc:
+                return self._failed(request, attempt, exc)
+            else:
+                self._answered_count += 1
+                self._failed_connections = 0
+                return self._received(request, attempt, response, (time.monotonic() - started) * 1000)
+        return self._failed(request, self._rules.max_attempts, last)
 
-    def _answer(self, request: TraceRequest, attempt: int, latency_ms: float | None, values: dict[str, Any]) -> Answer:
-        return Answer(
-            request_hash=request.request_hash,
-            messages_hash=request.messages_hash,
-            teacher=self._endpoint.model,
-            endpoint=self._endpoint.name,
-            prompt_kind=self._endpoint.prompt_kind,
-            sample_index=request.sample_index,
-            asked_at=datetime.now(UTC),
-            attempt_count=attempt,
+    def _count_connection(self, error: RetryableError) -> None:
+        self._failed_connections = self._failed_connections + 1 if error.is_connection else 0
+        if self._failed_connections >= self._rules.connection_failure_limit:
+            raise FatalTeacherError(
+                f"{self._endpoint.name}: {self._failed_connections} connections failed in a row, the last with: {error}; "
+                "the teacher has stopped or cannot be reached; start it and run again, answers so far are kept"
+            )
+
+    def _pause_s(self, attempt: int, asked_s: float) -> float:
+        grown = min(MAX_PAUSE_S, self._rules.first_pause_s * 2.0 ** (attempt - 1))
+        return max(min(asked_s, LONGEST_RETRY_AFTER_S), grown * self._random.uniform(0.5, 1.0))
+
+    async def _attempt(self, request: TraceRequest) -> ChatCompletion:
+        try:
+            async with asyncio.timeout(self._rules.timeout_s):
+                response = await self._client.chat.completions.create(
+                    model=self._endpoint.model,
+                    messages=request.prompt.messages(),  # type: ignore[arg-type]  # plain dicts are what it takes
+                    temperature=self._endpoint.temperature,
+                    max_completion_tokens=self._endpoint.max_completion_tokens,
+                )
+        except (TimeoutError, openai.APITimeoutError) as exc:
+            raise RetryableError("timeout", f"no whole answer within {self._rules.timeout_s:g} s") from exc
+        except openai.APIConnectionError as exc:
+            raise RetryableError("connection", self._safe(exc.__cause__ or exc), is_connection=True) from exc
+        except openai.APIStatusError as exc:
+            raise self._status_error(exc) from exc
+        except (ValueError, openai.APIError) as exc:
+            raise RetryableError("broken_body", f"the answer is not a completion: {self._safe(exc)}") from exc
+        if not isinstance(response, ChatCompletion) or not response.choices or response.choices[0].message is None:
+            raise RetryableError("broken_body", f"the answer has no choices: {self._safe(response)[:200]}")
+        return response
+
+    def _status_error(self, error: openai.APIStatusError) -> Exception:
+        status, text = error.status_code, self._safe(error.message)
+        if status in RETRIED or status >= 500:
+            return RetryableError(f"http_{status}", text, retry_after_s(error.response.headers))
+        if status in HOPELESS:
+            return FatalTeacherError(f"{self._endpoint.name}: {status}, {HOPELESS[status]}: {text}")
+        if self._answered_count or is_about_document(text, error.code):
+            return RejectedRequestError(f"http_{status}", text)
+        return FatalTeacherError(
+            f"{self._endpoint.name}: {status}, the teacher does not take requests as they are set up: {text}"
+        )
+
+    def _safe(self, value: object) -> str:
+        text = str(value) or type(value).__name__
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
+    def _received(self, request: TraceRequest, attempt: int, response: ChatCompletion, latency_ms: float) -> Answer:
+        choice, usage = response.choices[0], response.usage
+        message, extra = choice.message, choice.message.model_extra or {}
+        details = usage.completion_tokens_details if usage else None
+        prompt_tokens = usage.prompt_tokens if usage else None
+        completion_tokens = usage.completion_tokens if usage else None
+        return self._ended(
+            request,
+            attempt,
+            completion_text=message.content or message.refusal or "",
+            reasoning_text=extra.get("reasoning_content") or extra.get("reasoning"),
+            finish_reason=choice.finish_reason,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            reasoning_tokens=details.reasoning_tokens if details else None,
+            cost_usd=price(self._prices, prompt_tokens, completion_tokens),
             latency_ms=latency_ms,
-            cost_usd=cost_usd(values.get("prompt_tokens"), values.get("completion_tokens"), self._access),
-            **values,
+        )
+
+    def _failed(self, request: TraceRequest, attempt: int, error: RetryableError | RejectedRequestError) -> Answer:
+        return self._ended(request, attempt, error_kind=error.kind, error_text=str(error))
+
+    def _ended(self, request: TraceRequest, attempt: int, **ending: str | float | int | None) -> Answer:
+        return Answer.model_validate(
+            {
+                "request_hash": request.request_hash,
+                "messages_hash": request.messages_hash,
+                "teacher": self._endpoint.model,
+                "endpoint": self._endpoint.name,
+                "prompt_kind": self._endpoint.prompt_kind,
+                "sample_index": request.sample_index,
+                "asked_at": datetime.now(UTC),
+                "attempt_count": attempt,
+            }
+            | ending
         )
 
 
-def pause_s(attempt: int, asked_s: float | None, draw: random.Random) -> float:
-    """Seconds before the next attempt: what the server asked for, else doubling from half a second, with jitter."""
-    if asked_s is not None:
-        return asked_s + draw.random() * FIRST_PAUSE_S
-    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * float(2 ** (attempt - 1))) * (0.5 + draw.random() / 2)
+def open_client(base_url: str, api_key: str, rules: AskRules) -> openai.AsyncOpenAI:
+    """A client that neither retries nor waits on its own: both are ours. Close it after use."""
+    limits = httpx2.Limits(max_connections=rules.concurrency, max_keepalive_connections=rules.concurrency)
+    timeout = httpx2.Timeout(rules.timeout_s, connect=min(CONNECT_S, rules.timeout_s))
+    transport = openai.DefaultAioHttpClient(limits=limits, timeout=timeout)
+    return openai.AsyncOpenAI(base_url=base_url, api_key=api_key, max_retries=0, timeout=timeout, http_client=transport)
 
 
-def status_error(error: openai.APIStatusError, endpoint: Endpoint) -> AttemptError | FatalTeacherError:
-    """What an HTTP status means: worth another attempt, or the end."""
-    status, text = error.status_code, str(error)[:300]
-    if status in (408, 409, 425, 429) or status >= 500:
-        return AttemptError(f"HTTP{status}", text, retry_after_s(error.response.headers.get("retry-after")))
-    advice = {
-        401: "the key is wrong: set the variable that teacher.api_key_env names",
-        403: "the key may not use this model",
-        404: "teacher.model or teacher.base_url is wrong",
-    }.get(status, "the request is refused: check teacher.model and the sampling settings")
-    return FatalTeacherError(f"teacher {endpoint.model!r} at {endpoint.name}: HTTP {status}: {advice} ({text})")
+def is_about_document(text: str, code: str | None) -> bool:
+    """Whether a refused request was refused for its document (too long, filtered), not for how all are made."""
+    words = f"{code or ''} {text}".lower()
+    return any(sign in words for sign in ("context_length", "context length", "too long", "content_filter", "content_policy"))
 
 
-def retry_after_s(header: str | None) -> float | None:
-    """Seconds to wait by a Retry-After header, in either of its forms; None if there is none that can be read."""
-    if not header:
-        return None
+def retry_after_s(headers: httpx2.Headers) -> float:
+    """Seconds the server asks to wait: `Retry-After-Ms`, or `Retry-After` as seconds or a date; 0 if it says nothing."""
+    if milliseconds := _number(headers.get("retry-after-ms")):
+        return milliseconds / 1000
+    asked = headers.get("retry-after")
+    if (seconds := _number(asked)) is not None:
+        return seconds
+    date = email.utils.parsedate_tz(asked) if asked else None
+    return max(0.0, email.utils.mktime_tz(date) - time.time()) if date else 0.0
+
+
+def _number(text: str | None) -> float | None:
     try:
-        return max(0.0, float(header))
+        return max(0.0, float(text or ""))
     except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
         return None
 
 
-def with_choices(completion: Any) -> Any:
-    """The completion, if it has an answer; `Any`, since a body that is not one comes back as text.
-
-    Raises:
-        AttemptError: it has no choices.
-    """
-    if not getattr(completion, "choices", None):
-        raise AttemptError("NoChoices", f"the body has no choices: {str(completion)[:200]}")
-    return completion
-
-
-def completion_values(completion: Any) -> dict[str, Any]:
-    """The columns of an answer that a completion gives; `Any`, since servers deviate from the client's types."""
-    choices = completion.choices
-    message, usage = choices[0].message, getattr(completion, "usage", None)
-    extra = getattr(message, "model_extra", None) or {}
-    details = getattr(usage, "completion_tokens_details", None)
-    return {
-        "completion_text": message.content or "",
-        "reasoning_text": extra.get("reasoning_content") or extra.get("reasoning"),
-        "finish_reason": choices[0].finish_reason,
-        "prompt_tokens": getattr(usage, "prompt_tokens", None),
-        "completion_tokens": getattr(usage, "completion_tokens", None),
-        "reasoning_tokens": getattr(details, "reasoning_tokens", None),
-    }
-
-
-def cost_usd(prompt_tokens: int | None, completion_tokens: int | None, access: Access) -> float | None:
-    """Price of one answer in US dollars; None where a price or a count is unknown."""
-    prices = (access.prompt_usd_per_million, access.completion_usd_per_million)
-    if None in (prompt_tokens, completion_tokens, *prices):
+def price(prices: Prices, prompt_tokens: int | None, completion_tokens: int | None) -> float | None:
+    """US dollars of one answer; null where a price or a token count is unknown."""
+    counts = (prompt_tokens, completion_tokens)
+    rates = (prices.prompt_usd_per_million, prices.completion_usd_per_million)
+    if None in counts or None in rates:
         return None
-    return (prompt_tokens * prices[0] + completion_tokens * prices[1]) / 1e6  # type: ignore[operator]  # none is None here
+    return sum((count or 0) * (rate or 0.0) for count, rate in zip(counts, rates, strict=True)) / 1e6

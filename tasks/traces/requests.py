@@ -1,31 +1,19 @@
 """What is asked and what came back: request keys, answers as the journal keeps them, and the rows of `raw_traces`."""
 
-import hashlib
-import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import urlsplit, urlunsplit
+from typing import TypeVar
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
+from schemas.errors import TeacherError
+from schemas.refs import StageCost
 from schemas.tables import RAW_TRACES
+from tasks.traces.endpoints import Endpoint, canonical_hash
 from tasks.traces.prompts import Prompt
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Who is asked and how: the same endpoint, model and sampling give the same request keys.
-
-    `name` is the base URL without credentials, or the word `stand-in`, whatever port it serves on.
-    """
-
-    name: str
-    model: str
-    prompt_kind: str
-    temperature: float
-    max_completion_tokens: int
 
 
 @dataclass(frozen=True)
@@ -65,10 +53,7 @@ class Answer(BaseModel):
     error_text: str | None = None
 
 
-def canonical_hash(value: object) -> str:
-    """SHA-256 of a JSON value, whatever the order of its keys."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+T = TypeVar("T", int, float)
 
 
 def make_request(endpoint: Endpoint, document_id: str, split: str, prompt: Prompt, sample_index: int = 0) -> TraceRequest:
@@ -85,13 +70,6 @@ def make_request(endpoint: Endpoint, document_id: str, split: str, prompt: Promp
         }
     )
     return TraceRequest(key, canonical_hash(messages), document_id, split, prompt, sample_index)
-
-
-def public_url(base_url: str) -> str:
-    """The base URL as records may show it: no user, password, query or closing slash."""
-    parts = urlsplit(base_url)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
 
 
 def unanswered(requests: Sequence[TraceRequest], answers: Mapping[str, Answer]) -> list[TraceRequest]:
@@ -111,3 +89,36 @@ def trace_rows(dataset: str, requests: Sequence[TraceRequest], answers: Mapping[
     asked = ({"dataset": dataset, "document_id": r.document_id, "split": r.split} for r in requests)
     rows = [answer | document for answer, document in zip(ended, asked, strict=True)]
     return RAW_TRACES.conform(pl.DataFrame(rows, schema=RAW_TRACES.schema))
+
+
+def refuse_failures(answers: Sequence[Answer], max_error_frac: float) -> None:
+    """Refuse to go on with too few answers.
+
+    Raises:
+        TeacherError: more than this share of the requests ended with an error.
+    """
+    failed = [answer for answer in answers if not is_answered(answer)]
+    if len(failed) > max_error_frac * len(answers):
+        kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(a.error_kind for a in failed).most_common(5))
+        raise TeacherError(
+            f"raw_traces: {len(failed)} of {len(answers)} requests failed ({len(failed) / len(answers):.3f} > max_error_frac "
+            f"{max_error_frac}): {kinds}; the last said: {failed[-1].error_text}. Answers are kept: run again to ask the rest"
+        )
+
+
+def asking_cost(sent: Sequence[Answer], document_count: int) -> StageCost:
+    """What the answers of this run used; a sum with an unknown part is unknown."""
+    ended = [answer for answer in sent if is_answered(answer)]
+    return StageCost(
+        request_count=len(sent),
+        prompt_tokens=_sum([answer.prompt_tokens for answer in ended]),
+        completion_tokens=_sum([answer.completion_tokens for answer in ended]),
+        cost_usd=_sum([answer.cost_usd for answer in ended]) if ended else None,
+        rows_in_count=document_count,
+        rejected_count=len(sent) - len(ended),
+    )
+
+
+def _sum(values: Sequence[T | None]) -> T | None:
+    known = [value for value in values if value is not None]
+    return sum(known[1:], known[0]) if len(known) == len(values) and known else None

@@ -15,8 +15,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from schemas.config import FaultRates
+from tasks.traces.endpoints import canonical_hash
 from tasks.traces.prompts import read_document, read_offered
-from tasks.traces.requests import canonical_hash
 from tasks.traces.stand_in import Question, Thought
 from tasks.traces.wording import Reply, Writer, cut_reply, refusal
 
@@ -134,7 +134,7 @@ class StandInServer:
             batch, self._waiting = self._waiting[:THINK_TOGETHER], self._waiting[THINK_TOGETHER:]
             try:
                 thoughts = await asyncio.to_thread(self._think, [question for question, _ in batch])
-            except Exception as exc:  # noqa: BLE001  # whatever it is, those who wait must hear of it
+            except Exception as exc:  # whatever it is, those who wait must hear of it
                 for _, answered in batch:
                     answered.set_exception(exc)
                 continue

@@ -1,0 +1,1 @@
+"""Ask the teacher about every document, and serve the stand-in teacher."""
