@@ -66,21 +66,19 @@ def score_systems(
             f"labels are kept a document; raise it or lower the cutoff"
         )
     pairs = contrast_pairs(list(seeds), config.baseline)
+    total = targets["document_id"].n_unique()
     metrics, contrasts = [], []
     for number, segment in enumerate(SEGMENTS):
         counted = segment_targets(targets, segment)
-        log_segment(segment, counted, targets)
         if counted.is_empty():
+            logger.info("segment %s: no target of %d documents is in it, so it has no metrics", segment, total)
             continue
         generator = np.random.default_rng((config.seed, number))
-        values = document_values(hits, counted, seeds, sorted(set(config.ks)))
-        resamples = resample_documents(values, config.bootstrap_count, generator)
+        resamples = resample_documents(
+            document_values(hits, counted, seeds, sorted(set(config.ks))), config.bootstrap_count, generator
+        )
+        kept = resamples.document_count
+        logger.info("segment %s: %d targets of %d documents; %d documents have none", segment, len(counted), kept, total - kept)
         metrics.append(metric_rows(resamples, segment, generator))
         contrasts.append(contrast_rows(resamples, pairs, segment, generator))
     return pl.concat(metrics), pl.concat(contrasts, how="vertical_relaxed")
-
-
-def log_segment(segment: str, counted: pl.DataFrame, targets: pl.DataFrame) -> None:
-    """Say how many documents a segment is scored on, and how many it drops for want of a target."""
-    kept, total = counted["document_id"].n_unique(), targets["document_id"].n_unique()
-    logger.info("segment %s: %d targets of %d documents; %d documents have none in it", segment, len(counted), kept, total - kept)

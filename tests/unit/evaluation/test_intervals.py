@@ -7,6 +7,7 @@ from tasks.evaluation.intervals import (
     draw_counts,
     metric_rows,
     percentile_interval,
+    pool_documents,
     resample_documents,
     resample_seeds,
 )
@@ -64,6 +65,23 @@ def test_resample_documents_in_blocks_has_every_resample(monkeypatch: pytest.Mon
     found = resample_documents(one_system(np.random.default_rng(3).random((2, 9, 1))), 10, generator())
     assert found.resampled["s"].shape == (10, 2, 1)
     assert len(np.unique(found.resampled["s"][:, 0, 0])) == 10
+
+
+def test_pool_documents_puts_each_document_in_one_group_of_equal_size() -> None:
+    values = one_system(np.arange(14.0).reshape(2, 7, 1))
+    pooled = pool_documents(values, 3, generator())
+    assert sorted(pooled.denominators[:, 0]) == [2, 2, 3]
+    assert pooled.numerators["s"].sum(axis=1) == pytest.approx(values.numerators["s"].sum(axis=1))
+    assert pooled.numerators["s"].shape == (2, 3, 1)
+
+
+def test_resample_documents_in_groups_keeps_the_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.evaluation.intervals.MOST_UNITS", 2000)
+    values = np.random.default_rng(6).random((1, 20_000, 1))
+    found = resample_documents(one_system(values), 1000, generator())
+    assert found.document_count == 20_000
+    assert found.resampled["s"].std() == pytest.approx(values.std() / np.sqrt(20_000), rel=0.1)
+    assert found.observed["s"].item() == pytest.approx(values.mean())
 
 
 def test_resample_seeds_varies_between_seeds_though_documents_do_not() -> None:

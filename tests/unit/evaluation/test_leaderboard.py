@@ -83,7 +83,8 @@ def test_score_systems_counts_documents_of_the_segment_and_skips_empty_ones(capl
         metrics, _ = scored()
     counts = dict(metrics.select("segment", "document_count").unique().rows())
     assert counts == {"all": 2, "head": 1, "torso": 1, "unseen": 1}
-    assert "segment tail: 0 targets of 0 documents; 2 documents have none in it" in caplog.text
+    assert "segment head: 1 targets of 1 documents; 1 documents have none" in caplog.text
+    assert "segment tail: no target of 2 documents is in it" in caplog.text
 
 
 def test_score_systems_contrasts_against_the_baseline() -> None:
