@@ -3,6 +3,7 @@
 import gzip
 import json
 from pathlib import Path
+from typing import BinaryIO
 
 import polars as pl
 from pydantic import ValidationError
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 from schemas.config import EmbedConfig, StandInConfig
 from schemas.errors import ConfigError, StorageError
 from schemas.refs import ArtifactRef, Frozen, RunRef, TableRef
-from warehouse.atomic import fresh_dir
+from warehouse.atomic import fresh_dir, storage_errors
 
 SETTINGS = "brief.json"
 TARGETS = "targets.parquet"
@@ -75,3 +76,15 @@ def read_knowledge(path: Path) -> pl.DataFrame:
     if len(wrong):
         raise ConfigError(f"teacher.stand_in.knowledge = {str(path)!r}: {len(wrong)} edges are not usable, e.g. {wrong.row(0)}")
     return frame
+
+
+def open_log(brief: Path) -> BinaryIO:
+    """The file that takes what a server of this brief writes to standard error."""
+    with storage_errors(brief, "write"):
+        return (brief / LOG).open("wb")
+
+
+def log_tail(brief: Path, char_count: int = 2000) -> str:
+    """The server's last words with a heading; empty if it said nothing."""
+    text = (brief / LOG).read_text(encoding="utf-8", errors="replace").strip()
+    return f"\nthe stand-in's last words ({brief / LOG}):\n{text[-char_count:]}" if text else ""

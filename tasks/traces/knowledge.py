@@ -26,7 +26,8 @@ def cooccurrence_edges(targets: pl.DataFrame) -> pl.DataFrame:
     Source: the weight is Newman's for co-authorship, Phys. Rev. E 64, 016132 (2001), section III.
     """
     counted = targets.with_columns(count=pl.len().over("text_hash")).filter(pl.col("count").is_between(2, MAX_TARGETS))
-    rows = counted.select("text_hash", "label_id", share=1.0 / (pl.col("count") - 1))
+    # whole billionths: their sums do not depend on the order of rows, so the same targets give the same edges
+    rows = counted.select("text_hash", "label_id", share=(1e9 / (pl.col("count") - 1)).round().cast(pl.Int64))
     norms = rows.group_by("label_id").agg(norm=pl.col("share").sum().sqrt())
     pairs = rows.join(rows, on="text_hash", suffix="_b").filter(pl.col("label_id") < pl.col("label_id_b"))
     edges = pairs.group_by(a="label_id", b="label_id_b").agg(common=pl.col("share").sum())
@@ -105,13 +106,3 @@ def unique_names(names: Sequence[str]) -> dict[str, str]:
     """The short form of every name that has one of its own: the part before the first `: `."""
     counts = Counter(name.partition(": ")[0] for name in names)
     return {name: short for name in names if (short := name.partition(": ")[0]) != name and counts[short] == 1}
-
-
-def train_targets(documents: pl.DataFrame, relevance: pl.DataFrame) -> pl.DataFrame:
-    """What may be told of training documents: text_hash, label_id, is_filtered; nothing whose text is a test document's."""
-    is_test = pl.col("split") == "test"
-    test_texts = documents.filter(is_test).select("text_hash")
-    train = documents.filter(~is_test).select("document_id", "text_hash").join(test_texts, on="text_hash", how="anti")
-    told = relevance.filter((pl.col("relevance") > 0) | pl.col("is_filtered")).select("document_id", "label_id", "is_filtered")
-    pairs = train.join(told, on="document_id").group_by("text_hash", "label_id").agg(pl.col("is_filtered").any())
-    return pairs.sort("text_hash", "label_id")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from schemas.config import StandInConfig
@@ -46,6 +47,13 @@ class Known:
 
     targets: tuple[int, ...]
     left_out: frozenset[int]
+
+
+def known_documents(targets: pl.DataFrame) -> dict[str, Known]:
+    """What is told of training documents (text_hash, label_id, is_filtered), by text hash."""
+    target, left_out = (pl.col("label_id").filter(is_wanted) for is_wanted in (~pl.col("is_filtered"), pl.col("is_filtered")))
+    told = targets.group_by("text_hash").agg(target=target, left_out=left_out)
+    return {text_hash: Known(tuple(sorted(ids)), frozenset(others)) for text_hash, ids, others in told.iter_rows()}
 
 
 @dataclass(frozen=True)
