@@ -81,15 +81,8 @@ def rank_candidates(candidates: pl.DataFrame, filtered: pl.DataFrame, prediction
         filtered: `document_id` and `label_id` of the pairs to leave out.
         prediction_count: labels kept of one list.
     """
-    rank = pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("list")
-    return (
-        candidates.lazy()
-        .select(CANDIDATE)
-        .join(filtered.lazy().select(PAIR), on=PAIR, how="anti")
-        .with_columns(list=pl.struct("system", "seed", "document_id").rank("dense"))
-        .sort("list", "score", "label_id", descending=[False, True, False])
-        .with_columns(rank=rank)
-        .filter(pl.col("rank") <= prediction_count)
-        .drop("list")
-        .collect()
-    )
+    left = candidates.select(CANDIDATE).join(filtered.select(PAIR), on=PAIR, how="anti")
+    lists = left.with_columns(list=pl.struct("system", "seed", "document_id").rank("dense"))
+    ordered = lists.sort("list", "score", "label_id", descending=[False, True, False])
+    ranked = ordered.with_columns(rank=pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("list"))
+    return ranked.filter(pl.col("rank") <= prediction_count).drop("list")
