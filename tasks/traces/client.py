@@ -17,8 +17,6 @@ from schemas.errors import FatalTeacherError, TransientTeacherError
 from tasks.traces.endpoints import Endpoint
 from tasks.traces.requests import Answer, TraceRequest
 
-logger = logging.getLogger(__name__)
-
 RETRIED = frozenset({408, 409, 429})
 """Status codes below 500 that may pass; everything from 500 on may pass too."""
 
@@ -205,6 +203,7 @@ class Teacher:
 
 def open_client(base_url: str, api_key: str, rules: AskRules) -> openai.AsyncOpenAI:
     """A client that neither retries nor waits on its own: both are ours. Close it after use."""
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # it logs a line with the whole address for every request
     limits = httpx2.Limits(max_connections=rules.concurrency, max_keepalive_connections=rules.concurrency)
     timeout = httpx2.Timeout(rules.timeout_s, connect=min(CONNECT_S, rules.timeout_s))
     transport = openai.DefaultAioHttpClient(limits=limits, timeout=timeout)

@@ -1,45 +1,87 @@
-"""Progress of asking: done, rate, tokens, money and time left, on one line every few seconds."""
+"""How asking goes: a live line on a terminal, a log line every few seconds elsewhere."""
 
 import logging
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tasks.traces.requests import Answer
 
 logger = logging.getLogger(__name__)
 
-EVERY_S = 5.0
+EVERY_S = 10.0
 
 
-class TraceProgress:
-    """Counts answers that are on disk."""
+@dataclass
+class Tally:
+    """Sums over the answers of this run; the cost is null where the price is unknown."""
 
-    def __init__(self, total_count: int) -> None:
-        """Start the clock."""
-        self._total = total_count
-        self._started = self._last = time.monotonic()
-        self.done_count = self.error_count = 0
-        self.prompt_tokens = self.completion_tokens = 0
-        self.cost_usd: float | None = 0.0
+    total: int
+    done: int = 0
+    failed: int = 0
+    tokens: int = 0
+    cost_usd: float | None = None
+    started: float = field(default_factory=time.monotonic)
 
-    def count(self, answer: Answer) -> None:
-        """Count one answer; says how it stands at most every few seconds, and at the end."""
-        self.done_count += 1
-        self.error_count += answer.error_kind is not None
-        self.prompt_tokens += answer.prompt_tokens or 0
-        self.completion_tokens += answer.completion_tokens or 0
-        is_unknown = answer.error_kind is None and answer.cost_usd is None
-        self.cost_usd = None if self.cost_usd is None or is_unknown else self.cost_usd + (answer.cost_usd or 0.0)
-        now = time.monotonic()
-        if self.done_count == self._total or now - self._last >= EVERY_S:
-            self._last = now
-            logger.info("trace: %s", self.line(now))
+    def add(self, answers: Sequence[Answer]) -> None:
+        """Count answers."""
+        self.done += len(answers)
+        self.failed += sum(answer.error_kind is not None for answer in answers)
+        self.tokens += sum((answer.prompt_tokens or 0) + (answer.completion_tokens or 0) for answer in answers)
+        costs = [answer.cost_usd for answer in answers if answer.cost_usd is not None]
+        if costs:
+            self.cost_usd = (self.cost_usd or 0.0) + sum(costs)
 
-    def line(self, now: float) -> str:
-        """How it stands, in words."""
-        rate = self.done_count / max(now - self._started, 1e-9)
-        left = (self._total - self.done_count) / max(rate, 1e-9)
-        money = "cost unknown" if self.cost_usd is None else f"{self.cost_usd:.4f} USD"
-        return (
-            f"{self.done_count} of {self._total} asked, {self.error_count} failed, {rate:.0f} a second, "
-            f"{self.prompt_tokens} tokens in, {self.completion_tokens} out, {money}, {left:.0f} s left"
+    def describe(self) -> str:
+        """Rate, tokens, cost and failures in words."""
+        rate = self.done / max(time.monotonic() - self.started, 1e-9)
+        cost = "cost unknown" if self.cost_usd is None else f"{self.cost_usd:.2f} USD"
+        return f"{rate:.1f}/s, {self.tokens:,} tokens, {cost}, {self.failed} failed"
+
+    def seconds_left(self) -> float:
+        """Time left at the rate so far."""
+        elapsed = time.monotonic() - self.started
+        return elapsed / self.done * (self.total - self.done) if self.done else float("inf")
+
+
+class AskingProgress:
+    """Shows the tally; where standard error is not a terminal, one log line every few seconds."""
+
+    def __init__(self, total: int, every_s: float = EVERY_S) -> None:
+        """Begin to count towards `total` answers."""
+        self.tally = Tally(total)
+        self._every_s = every_s
+        self._logged = time.monotonic()
+        console = Console(stderr=True)
+        columns = (
+            TextColumn("traces"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(),
         )
+        self._live = Progress(*columns, console=console) if console.is_terminal else None
+        self._line = self._live.add_task("", total=total) if self._live else None
+
+    def __enter__(self) -> "AskingProgress":
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._live:
+            self._live.stop()
+
+    def add(self, answers: Sequence[Answer]) -> None:
+        """Count answers that are kept, and show."""
+        self.tally.add(answers)
+        if self._live and self._line is not None:
+            self._live.update(self._line, completed=self.tally.done, description=self.tally.describe())
+        elif time.monotonic() - self._logged >= self._every_s:
+            self._logged = time.monotonic()
+            left = self.tally.seconds_left()
+            logger.info("traces: %d of %d, %s, %.0f s left", self.tally.done, self.tally.total, self.tally.describe(), left)

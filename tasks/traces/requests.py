@@ -111,9 +111,9 @@ def asking_cost(sent: Sequence[Answer], document_count: int) -> StageCost:
     ended = [answer for answer in sent if is_answered(answer)]
     return StageCost(
         request_count=len(sent),
-        prompt_tokens=_sum([answer.prompt_tokens for answer in ended]),
-        completion_tokens=_sum([answer.completion_tokens for answer in ended]),
-        cost_usd=_sum([answer.cost_usd for answer in ended]) if ended else None,
+        prompt_tokens=_sum([answer.prompt_tokens for answer in ended]) if ended else 0,
+        completion_tokens=_sum([answer.completion_tokens for answer in ended]) if ended else 0,
+        cost_usd=_sum([answer.cost_usd for answer in ended]),
         rows_in_count=document_count,
         rejected_count=len(sent) - len(ended),
     )

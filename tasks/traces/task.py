@@ -242,12 +242,12 @@ def load_server(brief: Path) -> StandInServer:
     texts = (
         read_table(settings.documents, ["split", "document_text"]).filter(is_train).head(WORD_TEXTS)["document_text"].to_list()
     )
-    rows = (index.rows_of(edges[end].to_numpy()) for end in ("a", "b"))
+    first, second = index.rows_of(edges["a"].to_numpy()), index.rows_of(edges["b"].to_numpy())
     thinker = StandIn(
         index,
         names,
         LexicalIndex(index.label_ids, names),
-        LabelGraph(index.size, *rows, edges["weight"].to_numpy()),
+        LabelGraph(index.size, first, second, edges["weight"].to_numpy()),
         WordVectors([*names[:WORD_TEXTS], *texts], np.concatenate([index.vectors[:WORD_TEXTS], embedder.embed(texts)])),
         known_documents(targets),
         embedder.embed,
