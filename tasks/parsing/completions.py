@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, replace
 
 from tasks.parsing.boundary import section_evidence
-from tasks.parsing.cues import ANSWER_HEADING, REFUSAL
+from tasks.parsing.cues import ANSWER_HEADING, REFUSAL, lowered
 from tasks.parsing.drafts import Mention, RejectDraft, StepDraft, TraceDraft
 from tasks.parsing.items import answer_mentions, list_items, trimmed
 from tasks.parsing.json_form import find_answer_object, read_json_answer
@@ -119,7 +119,7 @@ def split_answer(text: str, start: int, end: int, is_truncated: bool) -> tuple[S
 
 def _last_heading(text: str, start: int, end: int) -> Span | None:
     last = None
-    for match in ANSWER_HEADING.finditer(text, start, end):
+    for match in ANSWER_HEADING.finditer(lowered(text), start, end):
         if text[match.end() : end].strip():
             last = match.span()
     return last
@@ -132,7 +132,7 @@ def _answers(raw: Completion, source: str, span: Span, catalogue: Catalogue) -> 
 def _named_in(raw: Completion, source: str, span: Span, catalogue: Catalogue) -> list[Mention]:
     """Labels named for sure in sentences, where the final answer is no list."""
     finder = MentionFinder(_text(raw, source), source, catalogue, raw.takes_ids)
-    return [named.mention for part in sentences(finder.text, [span]) for named in finder.find(part) if named.is_sure]
+    return [named.mention for part in sentences(finder.text, finder.low, [span]) for named in finder.find(part) if named.is_sure]
 
 
 def _with_reasoning(
@@ -156,7 +156,7 @@ def _text(raw: Completion, source: str) -> str:
 def _reject_reason(raw: Completion, draft: TraceDraft) -> RejectDraft | None:
     content = raw.completion_text.strip()
     is_linked = any(mention.link is not None for mention in draft.answers)
-    if not is_linked and REFUSAL.search(content, 0, REFUSAL_WITHIN) and draft.answer_format == "prose":
+    if not is_linked and REFUSAL.search(lowered(content[:REFUSAL_WITHIN])) and draft.answer_format == "prose":
         return RejectDraft("refused", _seen(content))
     if not draft.shortlist and not draft.answers:
         return RejectDraft("unreadable_answer", _seen(content or raw.reasoning_text))

@@ -1,12 +1,21 @@
-"""Words that show what a sentence of a reasoning trace does: list candidates, compare, decide, conclude, refuse."""
+"""Words that show what a sentence of a reasoning trace does: list candidates, compare, decide, conclude, refuse.
+
+All of them are looked for in `lowered` text, which is three times as fast as ignoring case.
+"""
 
 import re
-from collections.abc import Iterator
+from typing import NamedTuple
+
+
+def lowered(text: str) -> str:
+    """The text in lower case with straight apostrophes, character for character, so that spans fit both."""
+    low = text.replace("’", "'").lower()
+    return low if len(low) == len(text) else "".join(char.lower() if len(char.lower()) == 1 else char for char in text)
 
 
 def _phrases(*phrases: str) -> re.Pattern[str]:
     """Any of these phrases (regular expressions), at the beginning of a word."""
-    return re.compile(rf"\b(?:{'|'.join(phrases)})", re.IGNORECASE)
+    return re.compile(rf"\b(?:{'|'.join(phrases)})")
 
 
 SHORTLIST_CUE = _phrases(
@@ -23,15 +32,16 @@ REFINE_CUE = _phrases(
     r"(?:again|back to|on reflection|one by one|one at a time|each one|each of (?:them|these))\b",
     r"(?:revisit|refin|narrow|weigh|double-check|re-?(?:examin|check|consider|visit|evaluat))\w*",
     r"go(?:ing)? (?:back|through|over)\b",
-    r"let(?: me|'s|’s| us) (?:check|verify|examine|compare|weigh|test|go)\b",
+    r"let(?: me|'s| us) (?:check|verify|examine|compare|weigh|test|go)\b",
     r"now (?:for|to) (?:the )?(?:detail|check|decid|filter|compar|refin)\w*",
+    r"(?:look(?:ing)? (?:back )?at|more closely|closer look|in (?:more )?detail|in turn)\b",
 )
 CONCLUDE_CUE = _phrases(
     r"final(?:ly|ize|ise)?\b",
     r"(?:in (?:the end|summary|conclusion|total)|to (?:sum up|conclude|summari[sz]e)|overall)\b",
     r"(?:my|the) (?:answer|selection|choice) (?:is|will be|would be)\b",
-    r"i(?:'ll|’ll|'d|’d| will| would) (?:go with|answer|return|settle on|submit)\b",
-    r"(?:(?:that|which|this) leaves|(?:we are|i am|i'm|i’m) left with)\b",
+    r"i(?:'ll|'d| will| would) (?:go with|answer|return|settle on|submit)\b",
+    r"(?:(?:that|which|this) leaves|(?:we are|i am|i'm) left with)\b",
 )
 DOCUMENT_CUE = _phrases(
     r"(?:the|this|our|a) (?:\w+ )?(?:document|text|description|article|page|passage|abstract|entry|snippet)\b",
@@ -40,26 +50,25 @@ DOCUMENT_CUE = _phrases(
 EVIDENCE_BEFORE = re.compile(
     r"\b(?:mention\w*|says?|saying|stat(?:es|ed|ing)|describ\w+|text|document|description|title|reads?|quot\w+|phrases?|words?"
     r"|wording|terms?|talk\w* (?:about|of)|speaks? of|according to|calls? (?:it|itself))\b[^\"“”«»`*]{0,30}$",
-    re.IGNORECASE,
 )
 REFUSAL = _phrases(
-    r"i(?:'m|’m| am) (?:sorry|unable|not able)\b",
-    r"i (?:can(?:no|'|’)t|cannot|won['’]t|will not|must decline|decline)\b",
+    r"i(?:'m| am) (?:sorry|unable|not able)\b",
+    r"i (?:can(?:no|')t|cannot|won't|will not|must decline|decline)\b",
     r"(?:sorry, (?:but|i)|as an ai|against (?:my|the) (?:policy|guidelines))\b",
-    r"(?:can['’]t|cannot|unable to) (?:help|assist|comply|provide|do that)\b",
+    r"(?:can't|cannot|unable to) (?:help|assist|comply|provide|do that)\b",
 )
 ANSWER_HEADING = re.compile(
     r"^[ \t>#*_]*(?:(?:so|thus|therefore|hence)[, ]+)?(?:(?:my|the|here (?:is|are)(?: my| the)?)\s+)?"
     r"(?:(?:final|chosen|selected|resulting)\s+)?(?:answers?|labels?|selection|choices?|list|picks?|decision|set)"
     r"(?:\s+(?:is|are|of labels|list|labels))?[*_ ]*(?:[:：]|$)[*_ \t]*",
-    re.IGNORECASE | re.MULTILINE,
+    re.MULTILINE,
 )
 
 _IT = r"(?:it|this|that|them|these|those|both|this one|that one)"
 _KEEPS = (
     r"keep(?:s|ing|er)?|kept|retain(?:s|ed|ing)?|accept(?:s|ed|ing)?|selected|stays?(?! out)|remains? (?:in|on the)",
     rf"include {_IT}|includ(?:e|ing)(?= [\"'*`\[“])|add {_IT}|makes? the (?:cut|list)|goes (?:in|on the list)",
-    r"(?:is|are|be|gets?) (?:included|kept|in(?=[.,;!]|$))|i(?:'ll|’ll| will)? (?:choose|pick|select|include|take)",
+    r"(?:is|are|be|gets?) (?:included|kept|in(?=[.,;!]|$))|i(?:'ll| will)? (?:choose|pick|select|include|take)",
     r"verdict:? (?:yes|in)",
 )
 _DROPS = (
@@ -72,26 +81,26 @@ _DROPS = (
 _FITS = (
     r"relevant|fits?|fitting|match(?:es|ing)?|suitable|appropriate|belongs?|applies|applicable|makes? sense|correct|spot on",
     r"(?:good|strong|clear|natural|solid|obvious|perfect|direct) (?:fit|match|candidate|choice|pick|companion|one)",
-    r"well supported|deserves|convincing|needed|useful",
+    r"well supported|deserves|convincing|needed|useful|supports?",
+    r"(?:points?|speaks?|argues?|decides?) (?:to|for|in favou?r of)",
 )
 _MISSES = (
     r"irrelevant|unrelated|off[- ]topic|out of scope|tangential|far-fetched|a stretch|unlikely|unsupported|misses the",
     r"too (?:broad|generic|narrow|specific|general|far|weak|vague|loose\w*|distant)",
     r"(?:different|another) (?:domain|purpose|topic|field|thing|kind|matter)",
     r"(?:weak|poor|loose)(?:er)? (?:match|fit|link|connection|candidate|evidence)",
-    r"no (?:support|evidence|mention|sign)|nothing (?:in the|about|supports|points)",
+    r"no (?:support|evidence|mention|sign)|nothing (?:in the|about)|(?:points?|speaks?|argues?) (?:elsewhere|against|away)",
 )
 
 
 def _either(keeps: tuple[str, ...], drops: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(rf"\b(?:(?P<keep>{'|'.join(keeps)})|(?P<drop>{'|'.join(drops)}))\b", re.IGNORECASE)
+    return re.compile(rf"\b(?:(?P<keep>{'|'.join(keeps)})|(?P<drop>{'|'.join(drops)}))\b")
 
 
 _DECISION, _JUDGEMENT = _either(_KEEPS, _DROPS), _either(_FITS, _MISSES)
 _FLIPS = re.compile(
-    r"(?:\bnot|n['’]t|\bnever|\bno (?:reason|need) to|\bcannot|\bhardly|\bneither|\brather than|\binstead of|\bwithout|\bno|\bnor"
-    r"|\bfails? to|\bless)(?:\s+\w+){0,2}\s+$",
-    re.IGNORECASE,
+    r"(?:\b(?:not|never|no (?:reason|need) to|cannot|hardly|neither|rather than|instead of|without|no|nor|nothing|fails? to|less)"
+    r"|n't)(?:\s+\w+){0,2}\s+$",
 )
 _COMPARE = _phrases(
     r"(?:rather than|instead of|versus|better than|similar to|overlaps? with|as opposed to|in contrast)\b",
@@ -102,42 +111,49 @@ _AGAINST = re.compile(
     r"\b(?:rather than|instead of|versus|vs\.?|compar(?:ed?|ing) (?:it )?(?:to|with)|against|closer to|than|over|unlike"
     r"|(?:as )?opposed to|differs? from|overlaps? with|similar to|distinct from|confused with|favou?r of|given that)"
     r"\s*(?:(?:plain|the|just|mere|label)\s+)*[\"'“‘«*`\[(_]*$",
-    re.IGNORECASE,
 )
 
 
-def decisions(text: str, start: int, end: int) -> Iterator[tuple[int, int, str]]:
-    """What a span keeps and drops in so many words: (start, end, verdict), a negation turned round."""
-    return _verdicts(_DECISION, text, start, end)
+class Judgement(NamedTuple):
+    """One word or phrase that keeps or drops: its characters, and `keep` or `drop` with a negation turned round."""
+
+    start: int
+    end: int
+    verdict: str
 
 
-def _verdicts(cues: re.Pattern[str], text: str, start: int, end: int) -> Iterator[tuple[int, int, str]]:
-    for match in cues.finditer(text, start, end):
+def judgements(low: str, start: int, end: int) -> list[Judgement]:
+    """What a span keeps and drops: its decisions ("so I drop it"), or without any its judgements ("too broad")."""
+    return decisions(low, start, end) or _judged(_JUDGEMENT, low, start, end)
+
+
+def decisions(low: str, start: int, end: int) -> list[Judgement]:
+    """What a span keeps and drops in so many words."""
+    return _judged(_DECISION, low, start, end)
+
+
+def _judged(cues: re.Pattern[str], low: str, start: int, end: int) -> list[Judgement]:
+    found = []
+    for match in cues.finditer(low, start, end):
         is_keep = match["keep"] is not None
-        is_flipped = _FLIPS.search(text, max(start, match.start() - 40), match.start()) is not None
-        yield match.start(), match.end(), "keep" if is_keep != is_flipped else "drop"
+        is_flipped = _FLIPS.search(low, max(start, match.start() - 40), match.start()) is not None
+        found.append(Judgement(match.start(), match.end(), "keep" if is_keep != is_flipped else "drop"))
+    return found
 
 
-def verdict_of(text: str, start: int, end: int) -> str:
-    """What a span decides: `keep`, `drop`, `compare`, or `none`.
-
-    The last decision ("so I drop it") wins; without one the last judgement ("too broad").
-    """
-    for cues in (_DECISION, _JUDGEMENT):
-        last = [verdict for *_, verdict in _verdicts(cues, text, start, end)][-1:]
-        if last:
-            return last[0]
-    return "compare" if has_comparison(text, start, end) else "none"
+def is_verdict_word(low: str) -> bool:
+    """True if the text is no more than a decision, such as `keep`."""
+    return _DECISION.fullmatch(low) is not None
 
 
-def has_comparison(text: str, start: int, end: int) -> bool:
+def has_comparison(low: str, start: int, end: int) -> bool:
     """True if the span sets one thing against another."""
-    return _COMPARE.search(text, start, end) is not None
+    return _COMPARE.search(low, start, end) is not None
 
 
-def is_argued_against(text: str, start: int, mention_start: int) -> bool:
+def is_argued_against(low: str, start: int, mention_start: int) -> bool:
     """True if the words before a mention set it up as the other side: `rather than vim`, `unlike vim`."""
-    return _AGAINST.search(text, max(start, mention_start - 40), mention_start) is not None
+    return _AGAINST.search(low, max(start, mention_start - 40), mention_start) is not None
 
 
 def named_verdict(word: str) -> str:
@@ -147,4 +163,8 @@ def named_verdict(word: str) -> str:
         return "keep"
     if plain in ("no", "false", "out", "remove", "removed", "exclude"):
         return "drop"
-    return plain if plain in ("keep", "drop", "compare") else verdict_of(word, 0, len(word))
+    if plain in ("keep", "drop", "compare"):
+        return plain
+    low = lowered(word)
+    last = judgements(low, 0, len(low))[-1:]
+    return last[0].verdict if last else "compare" if has_comparison(low, 0, len(low)) else "none"

@@ -20,6 +20,9 @@ SCORE = re.compile(
 )
 CLAUSE = re.compile(r"\s+[-–—]+>?\s+|\s+→\s+|:\s+|\s+\(|\s+\[|;\s+|,\s+")
 SEPARATOR = re.compile(r"\s*[,;|]\s*(?:and\s+|or\s+)?|\s+and\s+|\s+or\s+")
+LONGEST_NAME = 300
+"""Longer texts are no label names, and are not looked up."""
+
 SENTENCE_WORDS = 12
 """An unknown line of more words is a sentence, not a label."""
 
@@ -61,25 +64,26 @@ def unwrapped(text: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-def readings(text: str, start: int, end: int) -> list[tuple[int, int]]:
+def readings(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     """What an item may name, longest first: all of it, its marked beginning, or what stands before a dash, colon, bracket."""
-    spans = [unwrapped(text, start, end)]
+    whole = unwrapped(text, start, end)
+    yield whole
     opened = OPENED.match(text, start, end)
     if opened:
         closing = text.find(MARKS.get(opened[1], opened[1]), opened.end(), end)
         if closing > opened.end():
             inner = trimmed(text, opened.end(), closing, ":")
-            spans.append(unwrapped(text, *inner))
-    cuts = [m.start() for m in CLAUSE.finditer(text, start, end) if m.start() > start]
-    spans += [unwrapped(text, *trimmed(text, start, cut, " .:")) for cut in reversed(cuts[-6:] if len(cuts) > 6 else cuts)]
-    spans.append(trimmed(text, *spans[0], "."))
-    return [span for span in dict.fromkeys(spans) if span[1] > span[0]]
+            yield unwrapped(text, *inner)
+    cuts = [m.start() for m in CLAUSE.finditer(text, start, min(end, start + LONGEST_NAME)) if m.start() > start]
+    for cut in reversed(cuts):
+        yield unwrapped(text, *trimmed(text, start, cut, " .:"))
+    yield trimmed(text, *whole, ".")
 
 
 def known_reading(text: str, item: Item, catalogue: Catalogue, takes_ids: bool) -> tuple[int, int, Link] | None:
     """The first reading the catalogue knows, with its link."""
     for start, end in readings(text, item.start, item.end):
-        link = catalogue.lookup(text[start:end], takes_ids)
+        link = catalogue.lookup(text[start:end], takes_ids) if start < end <= start + LONGEST_NAME else None
         if link is not None:
             return start, end, link
     return None
@@ -92,7 +96,7 @@ def item_mention(text: str, source: str, item: Item, catalogue: Catalogue, takes
         return Mention(text[known[0] : known[1]], source, known[0], known[1], known[2])
     if looks_like_sentence(text[item.start : item.end]):
         return None
-    spans = readings(text, item.start, item.end)
+    spans = [span for span in dict.fromkeys(readings(text, item.start, item.end)) if span[1] > span[0]]
     start, end = spans[1] if OPENED.match(text, item.start, item.end) and len(spans) > 1 else spans[0]
     others = [text[s:e] for s, e in spans if (s, e) != (start, end)]
     return Mention(text[start:end], source, start, end, None, (text[start:end], *others[:2]))
@@ -110,16 +114,20 @@ def answer_mentions(text: str, source: str, start: int, end: int, catalogue: Cat
     for item in list_items(text, start, end):
         if text[item.start] == "#":
             continue
-        cut, score = _without_score(text, item, catalogue, takes_ids)
+        link = catalogue.lookup(text[item.start : item.end], takes_ids)
+        if link is not None and link.method == "exact":
+            mentions.append(Mention(text[item.start : item.end], source, item.start, item.end, link))
+            continue
+        cut, score = _without_score(text, item, link)
         pieces = _known_pieces(text, source, cut, catalogue, takes_ids)
         mention = None if pieces else item_mention(text, source, cut, catalogue, takes_ids)
         mentions += [replace(m, score=score) for m in pieces or ([mention] if mention else [])]
     return mentions
 
 
-def _without_score(text: str, item: Item, catalogue: Catalogue, takes_ids: bool) -> tuple[Item, float | None]:
+def _without_score(text: str, item: Item, link: Link | None) -> tuple[Item, float | None]:
     score = SCORE.search(text, item.start, item.end)
-    if score is None or catalogue.lookup(text[item.start : item.end], takes_ids) is not None:
+    if score is None or (link is not None and link.method != "id"):
         return item, None
     start, end = trimmed(text, item.start, score.start())
     value = float(score[1].rstrip("% \t")) / (100 if "%" in score[1] else 1)
@@ -127,9 +135,7 @@ def _without_score(text: str, item: Item, catalogue: Catalogue, takes_ids: bool)
 
 
 def _known_pieces(text: str, source: str, item: Item, catalogue: Catalogue, takes_ids: bool) -> list[Mention]:
-    """`vim, emacs and nano` on one line, if the line itself is no label and most of its pieces are."""
-    if catalogue.lookup(text[item.start : item.end], takes_ids) is not None:
-        return []
+    """`vim, emacs and nano` on one line, if most of its pieces are labels."""
     pieces = list(separated(text, item.start, item.end))
     mentions = []
     for start, end in pieces:

@@ -8,7 +8,7 @@ from tasks.parsing.drafts import Mention, StepDraft, TraceDraft
 from tasks.parsing.json_scanner import BrokenJsonError, Node, scan_json
 from tasks.parsing.mentions import KnownLabels, MentionFinder, identity_of
 from tasks.parsing.names import Catalogue
-from tasks.parsing.prose_form import judged_step
+from tasks.parsing.prose_form import judged_steps
 from tasks.parsing.sentences import sentences
 
 SHORTLIST_KEYS = ("shortlist", "candidates", "candidate_labels", "shortlisted")
@@ -107,21 +107,20 @@ def _score(item: Node) -> float | None:
 
 def _steps(text: str, steps: Node, catalogue: Catalogue, takes_ids: bool, known: KnownLabels) -> list[StepDraft]:
     """Objects as they are; strings as sentences, in the raw text between its escaped line breaks."""
-    finder = MentionFinder(text, SOURCE, catalogue, takes_ids)
-    drafts = []
-    for item in steps.items or [steps]:
-        if item.fields:
-            drafts.append(_structured_step(item, catalogue, takes_ids))
-        elif item.text.strip():
-            spans = [(item.start, item.end)] if steps.items else [(s.start, s.end) for s in sentences(text, _lines(text, item))]
-            drafts += [judged_step(finder, start, end, known) for start, end in spans if end > start]
-    return drafts
+    if not steps.items:
+        finder = MentionFinder(text, SOURCE, catalogue, takes_ids)
+        return judged_steps(finder, _sentence_spans(finder, steps), known) if steps.text else []
+    objects = [_structured_step(item, catalogue, takes_ids) for item in steps.items if item.fields]
+    spans = [(item.start, item.end) for item in steps.items if item.text.strip()]
+    written = judged_steps(MentionFinder(text, SOURCE, catalogue, takes_ids), spans, known) if spans else []
+    return sorted([*objects, *written], key=lambda step: step.start)
 
 
-def _lines(text: str, item: Node) -> list[tuple[int, int]]:
-    gaps = [(gap.start(), gap.end()) for gap in ESCAPED_BREAK.finditer(text, item.start, item.end)]
+def _sentence_spans(finder: MentionFinder, item: Node) -> list[tuple[int, int]]:
+    gaps = [(gap.start(), gap.end()) for gap in ESCAPED_BREAK.finditer(finder.text, item.start, item.end)]
     starts = [item.start, *(end for _, end in gaps)]
-    return list(zip(starts, [*(start for start, _ in gaps), item.end], strict=True))
+    lines = list(zip(starts, [*(start for start, _ in gaps), item.end], strict=True))
+    return [(sentence.start, sentence.end) for sentence in sentences(finder.text, finder.low, lines)]
 
 
 def _structured_step(item: Node, catalogue: Catalogue, takes_ids: bool) -> StepDraft:

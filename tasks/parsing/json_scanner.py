@@ -4,7 +4,11 @@ import json
 import re
 from dataclasses import dataclass
 
-TOKEN = re.compile(r'\s*(?:([{}\[\]:,])|("[^"\\]*+(?:\\.[^"\\]*+)*+")|([^\s{}\[\]:,"]+))', re.DOTALL)
+_STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_ATOM = r'[^\s{}\[\]:,"]+'
+VALUE = re.compile(rf"\s*+(?:({_STRING})|({_ATOM})|([{{\[]))", re.DOTALL)
+MEMBER = re.compile(rf"[\s,]*+({_STRING})\s*+:\s*+(?:({_STRING})|({_ATOM}))?", re.DOTALL)
+COMMAS = re.compile(r"[\s,]*+")
 SURROGATE = re.compile("[\ud800-\udfff]")
 MAX_DEPTH = 16
 """Deeper nesting is no answer of ours; it is read as broken."""
@@ -41,83 +45,67 @@ class BrokenJsonError(ValueError):
 
 
 def scan_json(text: str, start: int, end: int) -> Node:
-    """The JSON value that begins at `start`; at a cut, the members that were whole.
+    """The JSON value that begins at `start`; at a cut or a fault, the members before it.
 
     Raises:
         BrokenJsonError: no value begins there, or it is nested too deeply.
     """
-    return _Scanner(text, start, end).value(0)
+    node, _ = _Scanner(text, end).value(start, 0)
+    if node is None:
+        raise BrokenJsonError(f"no JSON value at character {start}")
+    return node
 
 
 class _Scanner:
-    def __init__(self, text: str, start: int, end: int) -> None:
+    """Reads values from a place on: each method gives the value and the place after it (the end, after a fault)."""
+
+    def __init__(self, text: str, end: int) -> None:
         self._text = text
         self._end = end
-        self._at = start
-        self._next()
 
-    def _next(self) -> None:
-        match = TOKEN.match(self._text, self._at, self._end)
-        self._kind = match.lastindex if match else None
-        self._token = match[match.lastindex or 0] if match else ""
-        if match:
-            self._at = match.end()
-
-    def value(self, depth: int) -> Node:
+    def value(self, at: int, depth: int) -> tuple[Node | None, int]:
         if depth > MAX_DEPTH:
             raise BrokenJsonError(f"JSON deeper than {MAX_DEPTH}")
-        token, end = self._token, self._at
-        start = end - len(token)
-        if self._kind == 2:
-            self._next()
-            return Node(_decoded(token), start + 1, end - 1)
-        if self._kind == 3:
-            self._next()
-            return Node(_atom(token), start, end)
-        if token == "{":
-            return self._object(start, depth)
-        if token == "[":
-            return self._array(start, depth)
-        raise BrokenJsonError(f"no JSON value at character {start}")
+        match = VALUE.match(self._text, at, self._end)
+        if match is None:
+            return None, at
+        if match.lastindex == 3:
+            read = self._object if match[3] == "{" else self._array
+            return read(match.start(3), match.end(), depth)
+        return _leaf(match, 1), match.end()
 
-    def _object(self, start: int, depth: int) -> Node:
+    def _object(self, start: int, at: int, depth: int) -> tuple[Node, int]:
         members: dict[str, Node] = {}
-        last = self._at
-        self._next()
-        while self._token and self._token != "}":
-            if self._kind == 2:
-                key = _decoded(self._token).strip().casefold()
-                self._next()
-                if self._token == ":":
-                    self._next()
-                    if not self._token or self._token in "}],":
-                        continue
-                    members.setdefault(key, node := self.value(depth + 1))
-                    last = node.end + (isinstance(node.value, str))
-                    continue
-            elif self._token != ",":
-                break
-            self._next()
-        return Node(members, start, self._close("}", last))
+        while match := MEMBER.match(self._text, at, self._end):
+            at = match.end()
+            node = _leaf(match, 2) if match.lastindex != 1 else None
+            if node is None:
+                node, at = self.value(at, depth + 1)
+            if node is not None:
+                members.setdefault(_decoded(match[1]).strip().casefold(), node)
+        return self._closed(members, start, at, "}")
 
-    def _array(self, start: int, depth: int) -> Node:
+    def _array(self, start: int, at: int, depth: int) -> tuple[Node, int]:
         elements: list[Node] = []
-        last = self._at
-        self._next()
-        while self._token and self._token not in ("]", "}", ":"):
-            if self._token == ",":
-                self._next()
-                continue
-            elements.append(node := self.value(depth + 1))
-            last = node.end + (isinstance(node.value, str))
-        return Node(elements, start, self._close("]", last))
+        while True:
+            node, after = self.value(COMMAS.match(self._text, at, self._end).end(), depth + 1)  # type: ignore[union-attr]
+            if node is None:
+                return self._closed(elements, start, at, "]")
+            elements.append(node)
+            at = after
 
-    def _close(self, bracket: str, last: int) -> int:
-        if self._token != bracket:
-            return last
-        end = self._at
-        self._next()
-        return end
+    def _closed(self, value: "dict[str, Node] | list[Node]", start: int, at: int, bracket: str) -> tuple[Node, int]:
+        close = COMMAS.match(self._text, at, self._end)
+        end = close.end() if close else at
+        if end < self._end and self._text[end] == bracket:
+            return Node(value, start, end + 1), end + 1
+        return Node(value, start, min(at, self._end)), self._end
+
+
+def _leaf(match: re.Match[str], group: int) -> Node:
+    if match.lastindex == group:
+        return Node(_decoded(match[group]), match.start(group) + 1, match.end(group) - 1)
+    return Node(_atom(match[group + 1]), match.start(group + 1), match.end(group + 1))
 
 
 def _decoded(token: str) -> str:

@@ -6,12 +6,12 @@ when the trace names the same label elsewhere beyond doubt. A quotation of the d
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import NamedTuple
 
-from tasks.parsing.cues import DOCUMENT_CUE, EVIDENCE_BEFORE, SHORTLIST_CUE
+from tasks.parsing.cues import DOCUMENT_CUE, EVIDENCE_BEFORE, SHORTLIST_CUE, lowered
 from tasks.parsing.drafts import Link, Mention
-from tasks.parsing.items import Item, item_mention, known_reading, looks_like_sentence, separated
+from tasks.parsing.items import CLAUSE, Item, item_mention, looks_like_sentence, separated
 from tasks.parsing.names import BRACKET_ID, Catalogue, head_of, normalise
 from tasks.parsing.sentences import MARKED, Sentence
 
@@ -22,6 +22,7 @@ ENUMERATION_GAP = re.compile(r"[\"”’'»`*_)\]]*\s*(?:\([^)]*\)\s*)?(?:[,;]|a
 PIECE_WORDS = 4
 """An unknown piece of an enumeration of more words is no label."""
 
+_SIDE_BY_SIDE = re.compile(r"[\s:\"“‘'`*-]*")
 COLON = re.compile(r"[:：]\s+|[:：]$")
 
 
@@ -33,58 +34,71 @@ class Named(NamedTuple):
     is_sure: bool
 
 
-@dataclass(frozen=True)
 class MentionFinder:
-    """Finds mentions in one raw text."""
+    """Finds mentions in one raw text; `low` is that text lowered."""
 
-    text: str
-    source: str
-    catalogue: Catalogue
-    takes_ids: bool
+    def __init__(self, text: str, source: str, catalogue: Catalogue, takes_ids: bool) -> None:
+        """Take the text and the name of its column; `takes_ids`: the teacher was shown label numbers."""
+        self.text = text
+        self.low = lowered(text)
+        self.source = source
+        self.catalogue = catalogue
+        self.takes_ids = takes_ids
 
     def find(self, sentence: Sentence) -> list[Named]:
-        """All mentions of a sentence, sure and unsure, by place; the first of those that overlap or name the same label."""
-        if sentence.is_item or sentence.is_listed or sentence.is_whole_line:
-            whole = self._whole_item(sentence)
-            if whole and sentence.is_listed:
-                return [whole]
-        else:
-            whole = None
-        found = [whole] if whole else []
+        """All mentions of a sentence, sure and unsure, by place; of those that overlap the longest."""
+        whole = self._listed_item(sentence) if sentence.is_listed else None
+        if whole:
+            return [whole]
         plain = self._plain(sentence)
-        for named in (*self._marked(sentence), *self._numbered(sentence), *self._enumerated(sentence, plain), *plain):
+        marked = (*self._marked(sentence), *self._numbered(sentence), *self._enumerated(sentence, plain))
+        found: list[Named] = []
+        for named in sorted((*marked, *plain), key=lambda named: named.mention.start - named.mention.end):
             if not any(named.mention.start < n.mention.end and n.mention.start < named.mention.end for n in found):
                 found.append(named)
         found.sort(key=lambda named: named.mention.start)
-        first: dict[Identity, Named] = {}
+        return self._merged(found)
+
+    def _merged(self, found: list[Named]) -> list[Named]:
+        """A number and the name beside it as one mention: `[12] vim`."""
+        merged: list[Named] = []
         for named in found:
-            if named.identity not in first or (named.is_sure and not first[named.identity].is_sure):
-                first[named.identity] = named
-        return list(first.values())
+            before = merged[-1] if merged else None
+            if (
+                before
+                and before.identity == named.identity
+                and _SIDE_BY_SIDE.fullmatch(self.text, before.mention.end, named.mention.start)
+            ):
+                merged[-1] = self.named(
+                    before.mention.start, named.mention.end, before.mention.link, before.is_sure or named.is_sure
+                )
+            else:
+                merged.append(named)
+        return merged
+
+    def is_whole(self, sentence: Sentence, named: Sequence[Named]) -> bool:
+        """True if a sentence is one mention and nothing else but punctuation."""
+        if len(named) != 1:
+            return False
+        around = self.text[sentence.start : named[0].mention.start] + self.text[named[0].mention.end : sentence.end]
+        return not any(char.isalnum() for char in around)
 
     def named(self, start: int, end: int, link: Link | None, is_sure: bool) -> Named:
         """The mention at a span."""
         text = self.text[start:end]
         return Named(Mention(text, self.source, start, end, link), identity_of(text, link), is_sure)
 
-    def _whole_item(self, sentence: Sentence) -> Named | None:
+    def _listed_item(self, sentence: Sentence) -> Named | None:
         item = Item(sentence.start, sentence.end, sentence.is_item)
-        if sentence.is_listed:
-            mention = item_mention(self.text, self.source, item, self.catalogue, self.takes_ids)
-            return Named(mention, identity_of(mention.text, mention.link), True) if mention else None
-        known = known_reading(self.text, item, self.catalogue, self.takes_ids)
-        if known is None:
-            return None
-        # In running text, the beginning of a line is a mention for sure only if it is no everyday word.
-        is_sure = sentence.is_item or known[1] - known[0] == sentence.end - sentence.start
-        return self.named(*known, is_sure=is_sure)
+        mention = item_mention(self.text, self.source, item, self.catalogue, self.takes_ids)
+        return Named(mention, identity_of(mention.text, mention.link), True) if mention else None
 
     def _marked(self, sentence: Sentence) -> Iterator[Named]:
         quoted_until = -1
         for match in MARKED.finditer(self.text, sentence.start, sentence.end):
             start, end = match.span(match.lastgroup or 0)
             is_evidence = match.lastgroup not in ("strong", "code") and (
-                EVIDENCE_BEFORE.search(self.text, max(sentence.start, match.start() - 60), match.start()) is not None
+                EVIDENCE_BEFORE.search(self.low, max(sentence.start, match.start() - 60), match.start()) is not None
                 or (quoted_until >= 0 and ENUMERATION_GAP.fullmatch(self.text, quoted_until, match.end()) is not None)
                 or (quoted_until >= 0 and ENUMERATION_GAP.fullmatch(self.text, quoted_until, start) is not None)
             )
@@ -96,10 +110,11 @@ class MentionFinder:
                 yield self.named(start, end, None, True)
 
     def _may_be_new(self, sentence: Sentence, start: int, end: int) -> bool:
-        """A marked text the catalogue does not know is a label if the sentence lists or weighs candidates."""
+        """A marked text the catalogue does not know is a label if it begins a list item, or the sentence lists candidates."""
         if looks_like_sentence(self.text[start:end]) or not normalise(self.text[start:end]):
             return False
-        return sentence.is_item or SHORTLIST_CUE.search(self.text, sentence.start, sentence.end) is not None
+        heads_item = sentence.is_item and start <= sentence.start + 2
+        return heads_item or SHORTLIST_CUE.search(self.low, sentence.start, sentence.end) is not None
 
     def _numbered(self, sentence: Sentence) -> Iterator[Named]:
         for match in BRACKET_ID.finditer(self.text, sentence.start, sentence.end) if self.takes_ids else ():
@@ -108,18 +123,28 @@ class MentionFinder:
                 yield self.named(match.start(), match.end(), link, True)
 
     def _plain(self, sentence: Sentence) -> list[Named]:
-        is_summary = DOCUMENT_CUE.search(self.text, sentence.start, sentence.end) is not None
+        names = list(self.catalogue.find_names(self.text, sentence.start, sentence.end))
+        is_summary = bool(names) and DOCUMENT_CUE.search(self.low, sentence.start, sentence.end) is not None
         found = []
-        for start, end, label_id in self.catalogue.find_names(self.text, sentence.start, sentence.end):
-            is_plain = self.catalogue.is_plain_name(self.text[start:end], label_id)
-            link = self.catalogue.lookup(self.text[start:end])
-            found.append(self.named(start, end, link, is_plain and not is_summary))
+        for start, end, label_id in names:
+            is_sure = self._heads_line(sentence, start, end)
+            if not is_sure and not is_summary:
+                is_sure = self.catalogue.is_plain_name(self.text[start:end], label_id)
+            found.append(self.named(start, end, self.catalogue.lookup(self.text[start:end]), is_sure))
         return found
+
+    def _heads_line(self, sentence: Sentence, start: int, end: int) -> bool:
+        """True for a name that a list item begins with (`- vim: …`), or that is all of a line."""
+        if start > sentence.start + 2 or not (sentence.is_item or sentence.is_whole_line):
+            return False
+        if end >= sentence.end - 2 and not any(char.isalnum() for char in self.text[end : sentence.end]):
+            return True
+        return sentence.is_item and CLAUSE.match(self.text, end, sentence.end) is not None
 
     def _enumerated(self, sentence: Sentence, plain: Sequence[Named]) -> Iterator[Named]:
         """Pieces after the colon of a sentence that announces candidates, such as `Candidates: vim, emacs and nano`."""
         colon = COLON.search(self.text, sentence.start, sentence.end)
-        if colon is None or SHORTLIST_CUE.search(self.text, sentence.start, colon.start()) is None:
+        if colon is None or SHORTLIST_CUE.search(self.low, sentence.start, colon.start()) is None:
             return
         names = [(named.mention.start, named.mention.end) for named in plain]
         pieces = list(separated(self.text, colon.end(), sentence.end, names))
@@ -151,17 +176,31 @@ class KnownLabels:
     def among(self, finder: MentionFinder, sentence: Sentence, found: Sequence[Named], takes_sure: bool = False) -> list[Named]:
         """The mentions of a sentence that are of known labels, and any sure ones if wished, by place."""
         kept = [named for named in found if named.identity in self._identities or (takes_sure and named.is_sure)]
-        taken = {named.identity for named in kept}
         for match in self._unknown.finditer(finder.text, sentence.start, sentence.end) if self._unknown else ():
-            named = finder.named(match.start(), match.end(), None, True)
-            if named.identity not in taken:
-                taken.add(named.identity)
-                kept.append(named)
+            if not any(named.mention.start < match.end() and match.start() < named.mention.end for named in kept):
+                kept.append(finder.named(match.start(), match.end(), None, True))
         return sorted(kept, key=lambda named: named.mention.start)
 
 
 def sure_mentions(finder: MentionFinder, cut: Sequence[Sentence], confirmed: Iterable[Identity]) -> list[list[Named]]:
     """By sentence, the sure mentions, and the others of labels that are named for sure somewhere in the trace."""
-    found = [finder.find(sentence) for sentence in cut]
+    found = _with_unknown_items(finder, cut, [finder.find(sentence) for sentence in cut])
     known = KnownLabels([*confirmed, *(named.identity for sentence in found for named in sentence if named.is_sure)])
     return [known.among(finder, sentence, named) for sentence, named in zip(cut, found, strict=True)]
+
+
+def _with_unknown_items(finder: MentionFinder, cut: Sequence[Sentence], found: list[list[Named]]) -> list[list[Named]]:
+    """A bullet list of which most items are no more than a known label names labels in its other short items too."""
+    at = 0
+    while at < len(cut):
+        end = at + 1
+        while cut[at].is_item and end < len(cut) and cut[end].is_item:
+            end += 1
+        whole = sum(finder.is_whole(sentence, named) for sentence, named in zip(cut[at:end], found[at:end], strict=True))
+        if 2 * whole > end - at > 1:
+            found[at:end] = [
+                named or finder.find(replace(sentence, is_listed=True))
+                for sentence, named in zip(cut[at:end], found[at:end], strict=True)
+            ]
+        at = end
+    return found

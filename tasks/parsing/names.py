@@ -10,6 +10,7 @@ from tasks.parsing.drafts import UNLINKED, Link
 TOKEN = re.compile(r"[^\W_]+(?:\+\+|#)?")
 BRACKET_ID = re.compile(r"\[\s*(\d{1,9})\s*\]")
 BARE_ID = re.compile(r"#?(\d{1,9})")
+Span = tuple[int, int]
 AMBIGUOUS = -1
 NORMALISED_SCORE = 0.95
 JOINERS = "-_.+@:"
@@ -142,18 +143,26 @@ class Catalogue:
 
     def find_names(self, text: str, start: int, end: int) -> Iterator[tuple[int, int, int]]:
         """Names in running text, longest first from the left: (start, end, label), never overlapping."""
-        tokens = [(m.start(), m.end(), fold(m[0])) for m in TOKEN.finditer(text, start, end)]
+        spans = [match.span() for match in TOKEN.finditer(text, start, end)]
+        words = [text[first:last].lower() if text.isascii() else fold(text[first:last]) for first, last in spans]
         at = 0
-        while at < len(tokens):
-            width = 0
-            for count in self._widths.get(tokens[at][2], ()):
-                key = " ".join(token for _, _, token in tokens[at : at + count])
-                label_id = self._normal.get(key, self._heads.get(key, AMBIGUOUS))
-                if at + count <= len(tokens) and label_id != AMBIGUOUS and _stands_alone(text, tokens, at, at + count - 1):
-                    yield tokens[at][0], self._whole_end(text, tokens[at][0], tokens[at + count - 1][1], label_id), label_id
-                    width = count
-                    break
-            at += max(width, 1)
+        while at < len(words):
+            found = self._name_at(text, spans, words, at) if words[at] in self._widths else None
+            if found is None:
+                at += 1
+                continue
+            count, label_id = found
+            yield spans[at][0], self._whole_end(text, spans[at][0], spans[at + count - 1][1], label_id), label_id
+            at += count
+
+    def _name_at(self, text: str, spans: Sequence[Span], words: Sequence[str], at: int) -> tuple[int, int] | None:
+        """The longest name that begins with this word: how many words it has, and its label."""
+        for count in self._widths[words[at]]:
+            key = " ".join(words[at : at + count])
+            label_id = self._normal.get(key, self._heads.get(key, AMBIGUOUS))
+            if label_id != AMBIGUOUS and at + count <= len(words) and _stands_alone(text, spans, at, at + count - 1):
+                return count, label_id
+        return None
 
     def _whole_end(self, text: str, start: int, end: int, label_id: int) -> int:
         """Where the name ends when its last characters are no words, such as a closing bracket."""
@@ -180,10 +189,10 @@ def _link(label_id: int, method: str, score: float) -> Link:
     return UNLINKED if label_id == AMBIGUOUS else Link(label_id, method, score)
 
 
-def _stands_alone(text: str, tokens: Sequence[tuple[int, int, str]], first: int, last: int) -> bool:
+def _stands_alone(text: str, spans: Sequence[Span], first: int, last: int) -> bool:
     """No joiner ties the name to a word before or after it."""
-    before = first > 0 and _is_joined(text[tokens[first - 1][1] : tokens[first][0]])
-    after = last + 1 < len(tokens) and _is_joined(text[tokens[last][1] : tokens[last + 1][0]])
+    before = first > 0 and _is_joined(text[spans[first - 1][1] : spans[first][0]])
+    after = last + 1 < len(spans) and _is_joined(text[spans[last][1] : spans[last + 1][0]])
     return not before and not after
 
 

@@ -5,30 +5,29 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from tasks.parsing.arguments import Argument, argument_of, distinct, masked
 from tasks.parsing.boundary import StepEvents, boundary_evidence, find_boundary
-from tasks.parsing.cues import CONCLUDE_CUE, REFINE_CUE, decisions, has_comparison, is_argued_against, verdict_of
+from tasks.parsing.cues import CONCLUDE_CUE, REFINE_CUE, decisions
 from tasks.parsing.drafts import Mention, StepDraft, TraceDraft
 from tasks.parsing.items import trimmed
 from tasks.parsing.mentions import ENUMERATION_GAP, Identity, KnownLabels, MentionFinder, Named, sure_mentions
-from tasks.parsing.names import Catalogue, head_of
+from tasks.parsing.names import Catalogue
 from tasks.parsing.sentences import Sentence, sentences
 
 CLAUSE_BREAK = re.compile(r"[,;]\s+(?:and\s+|but\s+|while\s+|whereas\s+|yet\s+|so\s+)?|\s+(?:while|whereas|but)\s+")
-OBJECT_REACH = 20
-"""A decision is about the label after it (`drop nano`), unless one before it is nearer by so many characters."""
-
 LOOSE_START = re.compile(r"(?:[\s,;]|and\s|or\s)+")
 LOOSE_END = re.compile(r"(?:[\s,;]|(?<=\s)(?:and|or))+$")
+DECIDED = ("keep", "drop")
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch of text that makes one step, the labels it names, and what it decides."""
+    """A stretch of text that makes one step: the labels it names, repeats included, and what it argues."""
 
     start: int
     end: int
     named: tuple[Named, ...]
-    verdict: str
+    argument: Argument
     concludes: bool = False
 
 
@@ -45,152 +44,130 @@ def read_reasoning(
     Naming a `confirmed` label (one of the final answer) in plain text counts.
     """
     finder = MentionFinder(text, source, catalogue, takes_ids)
-    cut = list(sentences(text, regions))
+    cut = list(sentences(text, finder.low, regions))
     named = sure_mentions(finder, cut, confirmed)
-    pieces = [p for sentence, found in zip(cut, named, strict=True) for p in _pieces(text, sentence.start, sentence.end, found)]
-    events = _events(text, pieces)
+    low = masked(finder.low, (one for found in named for one in found))
+    pieces = [p for sentence, found in zip(cut, named, strict=True) for p in _pieces(low, sentence.start, sentence.end, found)]
+    events = _events(low, pieces)
     boundary = find_boundary(events)
     draft = TraceDraft("prose", boundary_step=boundary, boundary_evidence_text=boundary_evidence(events, boundary))
-    draft.steps = _steps(text, source, pieces, boundary)
+    draft.steps = _steps(source, pieces, boundary)
     draft.shortlist = _shortlist(pieces, len(pieces) if boundary is None else boundary)
     return draft
 
 
-def judged_step(finder: MentionFinder, start: int, end: int, known: KnownLabels) -> StepDraft:
-    """One refinement step of a whole span: the labels it names and what it decides.
+def judged_steps(finder: MentionFinder, spans: Sequence[tuple[int, int]], known: KnownLabels) -> list[StepDraft]:
+    """Refinement steps, one a span: the labels it names and what it decides.
 
     Naming a `known` label (of the shortlist or the answer) in plain text counts.
     """
-    sentence = Sentence(start, end, is_item=True, is_whole_line=True, is_listed=False)
-    named = known.among(finder, sentence, finder.find(sentence), takes_sure=True)
-    piece = Piece(start, end, tuple(named), verdict_of(finder.text, start, end))
-    subject, other = _sides(finder.text, piece)
-    return StepDraft(finder.source, start, end, "refine", piece.verdict, subject, other)
+    cut = [Sentence(start, end, is_item=True, is_whole_line=True, is_listed=False) for start, end in spans]
+    named = [known.among(finder, sentence, finder.find(sentence), takes_sure=True) for sentence in cut]
+    low = masked(finder.low, (one for found in named for one in found))
+    steps = []
+    for (start, end), found in zip(spans, named, strict=True):
+        argument = argument_of(low, start, end, found)
+        steps.append(StepDraft(finder.source, start, end, "refine", argument.verdict, argument.subject, argument.other))
+    return steps
 
 
-def _pieces(text: str, start: int, end: int, named: list[Named]) -> list[Piece]:
+def _pieces(low: str, start: int, end: int, named: list[Named]) -> list[Piece]:
     """One piece a sentence; one a label where a sentence lists labels; one a clause where it decides twice."""
-    verdict = verdict_of(text, start, end)
-    whole = Piece(start, end, tuple(named), verdict, CONCLUDE_CUE.search(text, start, end) is not None)
-    if len(named) < 2:
+    concludes = CONCLUDE_CUE.search(low, start, end) is not None
+    whole = Piece(start, end, tuple(named), argument_of(low, start, end, named), concludes)
+    if len(distinct(named)) < 2:
         return [whole]
-    clauses = _deciding_clauses(text, start, end, named)
-    if len(clauses) > 1 or (verdict != "none" and has_comparison(text, start, end)):
-        return clauses if len(clauses) > 1 else [whole]
-    return _listed_pieces(text, whole)
+    clauses = _deciding_clauses(low, whole)
+    if len(clauses) > 1:
+        return clauses
+    return [whole] if whole.argument.other is not None else _listed_pieces(low, whole)
 
 
-def _deciding_clauses(text: str, start: int, end: int, named: list[Named]) -> list[Piece]:
-    """The clauses of `I keep vim, but nano is out`: cut where both sides name a label and decide."""
+def _deciding_clauses(low: str, whole: Piece) -> list[Piece]:
+    """The clauses of `I keep vim, but nano is out`: cut where both sides decide, about labels of their own."""
     pieces: list[Piece] = []
-    first, left = start, list(named)
-    for gap in CLAUSE_BREAK.finditer(text, start, end):
-        before = [n for n in left if n.mention.end <= gap.start()]
-        after = [n for n in left if n.mention.start >= gap.end()]
-        if not before or not after or len(before) + len(after) < len(left):
+    first, left = whole.start, list(whole.named)
+    for gap in CLAUSE_BREAK.finditer(low, whole.start, whole.end):
+        before = [one for one in left if one.mention.end <= gap.start()]
+        after = [one for one in left if one.mention.start >= gap.end()]
+        is_apart = {one.identity for one in before}.isdisjoint(one.identity for one in after)
+        if not before or not after or not is_apart or len(before) + len(after) < len(left):
             continue
-        if any(decisions(text, first, gap.start())) and any(decisions(text, gap.end(), end)):
-            pieces.append(Piece(first, gap.start(), tuple(before), verdict_of(text, first, gap.start())))
+        if decisions(low, first, gap.start()) and decisions(low, gap.end(), whole.end):
+            pieces.append(_piece(low, first, gap.start(), before))
             first, left = gap.end(), after
-    last = trimmed(text, first, end)
-    return [*pieces, Piece(*last, tuple(left), verdict_of(text, *last))]
+    return [*pieces, _piece(low, *trimmed(low, first, whole.end), left)]
 
 
-def _listed_pieces(text: str, whole: Piece) -> list[Piece]:
-    """Cut before every label that follows the one before it as in a list; without a verdict, before every label."""
+def _piece(low: str, start: int, end: int, named: Sequence[Named]) -> Piece:
+    return Piece(start, end, tuple(named), argument_of(low, start, end, named))
+
+
+def _listed_pieces(low: str, whole: Piece) -> list[Piece]:
+    """Cut before every label that follows another as in a list; in a sentence without a verdict, before every label."""
+    verdict = whole.argument.verdict
     cuts = [whole.start]
     groups = [[whole.named[0]]]
     for before, after in pairwise(whole.named):
-        gap = text[before.mention.end : after.mention.start]
-        if whole.verdict == "none" or ENUMERATION_GAP.fullmatch(gap):
-            at = after.mention.start
-            while at > before.mention.end and text[at - 1] in "\"“‘'«`*_([":
-                at -= 1
-            cuts.append(at)
-            groups.append([after])
-        else:
+        is_next = verdict == "none" or ENUMERATION_GAP.fullmatch(low, before.mention.end, after.mention.start)
+        if after.identity == before.identity or not is_next:
             groups[-1].append(after)
-    spans = [_tight(text, first, last) for first, last in zip(cuts, [*cuts[1:], whole.end], strict=True)]
-    return [Piece(*span, tuple(group), whole.verdict, whole.concludes) for span, group in zip(spans, groups, strict=True)]
+            continue
+        at = after.mention.start
+        while at > before.mention.end and low[at - 1] in "\"“‘'«`*_([":
+            at -= 1
+        cuts.append(at)
+        groups.append([after])
+    spans = [_tight(low, first, last) for first, last in zip(cuts, [*cuts[1:], whole.end], strict=True)]
+    return [
+        Piece(*span, tuple(group), Argument(verdict, group[0].mention, None, group[0].mention), whole.concludes)
+        for span, group in zip(spans, groups, strict=True)
+    ]
 
 
-def _tight(text: str, start: int, end: int) -> tuple[int, int]:
+def _tight(low: str, start: int, end: int) -> tuple[int, int]:
     """The span without separators and joining words at its ends."""
-    opening = LOOSE_START.match(text, start, end)
+    opening = LOOSE_START.match(low, start, end)
     start = opening.end() if opening and opening.end() < end else start
-    closing = LOOSE_END.search(text, start, end)
+    closing = LOOSE_END.search(low, start, end)
     return start, closing.start() if closing and closing.start() > start else end
 
 
-def _events(text: str, pieces: Sequence[Piece]) -> list[StepEvents]:
+def _events(low: str, pieces: Sequence[Piece]) -> list[StepEvents]:
     seen: set[Identity] = set()
     events = []
     for piece in pieces:
-        labels = {named.identity for named in piece.named}
+        labels = {one.identity for one in piece.named}
         new = labels - seen
-        has_verdict = piece.verdict in ("keep", "drop") and bool(labels or seen)
-        goes_on = bool(seen) and not new and REFINE_CUE.search(text, piece.start, piece.end) is not None
+        has_verdict = piece.argument.verdict in DECIDED and bool(labels or seen)
+        goes_on = bool(seen) and not new and REFINE_CUE.search(low, piece.start, piece.end) is not None
         events.append(StepEvents(len(new), has_verdict or bool(labels & seen) or goes_on, has_verdict))
         seen |= labels
     return events
 
 
-def _steps(text: str, source: str, pieces: Sequence[Piece], boundary: int | None) -> list[StepDraft]:
-    last_verdict = max((at for at, piece in enumerate(pieces) if piece.verdict in ("keep", "drop")), default=-1)
+def _steps(source: str, pieces: Sequence[Piece], boundary: int | None) -> list[StepDraft]:
+    last_verdict = max((at for at, piece in enumerate(pieces) if piece.argument.verdict in DECIDED), default=-1)
     steps = []
-    subject: Mention | None = None
+    topic: Mention | None = None
+    rival: Mention | None = None
     for at, piece in enumerate(pieces):
+        argument = piece.argument
+        if argument.topic is None and argument.verdict in DECIDED:
+            argument = argument._replace(subject=topic, other=rival)
+        elif argument.topic is not None:
+            topic = argument.topic
+            rival = argument.other if argument.subject is topic else argument.subject
         refines = boundary is not None and at >= boundary
         concludes = refines and at > 0 and bool(piece.named) and piece.concludes
-        step = StepDraft(
-            source, piece.start, piece.end, "refine" if refines else "shortlist", piece.verdict if refines else "none"
-        )
-        step.subject, step.other = _sides(text, piece)
-        if concludes and (at > last_verdict or (at == last_verdict and len(piece.named) > 1)):
-            step.phase = "answer"
-        if refines and step.verdict in ("keep", "drop") and step.subject is None:
-            step.subject = subject
-        subject = step.subject or subject
-        steps.append(step)
+        is_last = at > last_verdict or (at == last_verdict and len(distinct(piece.named)) > 1)
+        phase = "answer" if concludes and is_last else "refine" if refines else "shortlist"
+        verdict = argument.verdict if refines else "none"
+        steps.append(StepDraft(source, piece.start, piece.end, phase, verdict, argument.subject, argument.other))
     return steps
-
-
-def _sides(text: str, piece: Piece) -> tuple[Mention | None, Mention | None]:
-    """The label a step is about, and the one it is set against."""
-    mentions = [named.mention for named in piece.named]
-    if not mentions:
-        return None, None
-    decided = _decided_sides(text, piece, mentions)
-    if decided:
-        return decided
-    against = [m for m in mentions if is_argued_against(text, piece.start, m.start)]
-    if not against and len(mentions) > 1 and has_comparison(text, piece.start, piece.end):
-        against = mentions[1:]
-    subjects = [m for m in mentions if m not in against] or against
-    return subjects[0], next((m for m in against if m is not subjects[0]), None)
-
-
-def _decided_sides(text: str, piece: Piece, mentions: list[Mention]) -> tuple[Mention, Mention] | None:
-    """The sides of `vim vs nano: keep vim, leave nano out`: the label kept, the label dropped; the one decided last first."""
-    objects: dict[str, Mention] = {}
-    places = [(at, m) for m in mentions for at in _places(text, piece, m)] if len(mentions) > 1 else []
-    for start, end, verdict in decisions(text, piece.start, piece.end) if places else ():
-        near = min(places, key=lambda place: (place[0] - end) if place[0] >= end else (start - place[0]) + OBJECT_REACH)
-        objects[verdict] = near[1]
-    kept, dropped = objects.get("keep"), objects.get("drop")
-    if kept is None or dropped is None or kept is dropped:
-        return None
-    return (dropped, kept) if piece.verdict == "drop" else (kept, dropped)
-
-
-def _places(text: str, piece: Piece, mention: Mention) -> list[int]:
-    """Where a piece names the label, later plain repetitions included."""
-    word = re.escape(head_of(mention.text) or mention.text)
-    again = re.finditer(rf"(?<!\w){word}(?!\w)", text[mention.end : piece.end], re.IGNORECASE)
-    return [mention.start, *(mention.end + match.start() for match in again)]
 
 
 def _shortlist(pieces: Sequence[Piece], boundary: int) -> list[tuple[Mention, int]]:
     """Labels named before the boundary; where none are, labels named anywhere, for then both phases are one."""
-    shortlist = [(named.mention, at) for at, piece in enumerate(pieces[:boundary]) for named in piece.named]
-    return shortlist or [(named.mention, at) for at, piece in enumerate(pieces) for named in piece.named]
+    shortlist = [(one.mention, at) for at, piece in enumerate(pieces[:boundary]) for one in piece.named]
+    return shortlist or [(one.mention, at) for at, piece in enumerate(pieces) for one in piece.named]

@@ -32,42 +32,45 @@ class Sentence:
     is_listed: bool
 
 
-def sentences(text: str, regions: Sequence[tuple[int, int]]) -> Iterator[Sentence]:
-    """The sentences and list items of the regions, in order; headings and rules are read for what they announce only."""
+def sentences(text: str, low: str, regions: Sequence[tuple[int, int]]) -> Iterator[Sentence]:
+    """The sentences and list items of the regions (`low`: the text lowered); headings only announce what follows."""
     is_listed = False
     for region_start, region_end in regions:
         for line in LINE.finditer(text, region_start, region_end):
             if not line[0].strip() or RULE_OR_FENCE.match(line[0]):
                 continue
             bullet = BULLET.match(text, line.start(), line.end())
-            announces = _announces_list(line[0])
-            if HEADING.match(line[0]) and (announces is not None or line[0].lstrip().startswith("#")):
-                is_listed = bool(announces)
-                continue
+            if HEADING.match(line[0]):
+                announces = _announces_list(low[line.start() : line.end()], is_heading=True)
+                if announces is not None or line[0].lstrip().startswith("#"):
+                    is_listed = bool(announces)
+                    continue
             start, end = trimmed(text, bullet.end() if bullet else line.start(), line.end())
             if end <= start:
                 continue
             spans = [(start, end)] if bullet else list(_sentence_spans(text, start, end))
             for first, last in spans:
-                opens = _announces_list(text[first:last])
+                opens = _announces_list(low[first:last])
                 if bullet is None and (opens is not None or len(spans) > 1 or looks_like_sentence(text[first:last])):
                     is_listed = bool(opens)
                 yield Sentence(first, last, bullet is not None, len(spans) == 1, is_listed and opens is None)
 
 
-def _announces_list(line: str) -> bool | None:
+def _announces_list(low: str, is_heading: bool = False) -> bool | None:
     """True: candidates follow; False: something else follows; None: the line announces nothing."""
-    if SHORTLIST_CUE.search(line):
-        return True if line.rstrip(" *_").endswith((":", "：")) or HEADING.match(line) else None
-    if line.rstrip(" *_").endswith((":", "：")) or HEADING.match(line):
-        return False if REFINE_CUE.search(line) or line.rstrip(" *_").endswith((":", "：")) else None
-    return None
+    is_lead = low.rstrip(" *_").endswith((":", "："))
+    if not is_lead and not is_heading:
+        return None
+    if SHORTLIST_CUE.search(low):
+        return True
+    return False if is_lead or REFINE_CUE.search(low) else None
 
 
 def _sentence_spans(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    quoted = [(m.start(), m.end()) for m in MARKED.finditer(text, start, end)]
+    stops = list(STOP.finditer(text, start, end))
+    quoted = [m.span() for m in MARKED.finditer(text, start, end)] if len(stops) > 1 or (stops and stops[0].end() < end) else []
     first = start
-    for stop in STOP.finditer(text, start, end):
+    for stop in stops:
         if any(opened < stop.start() < closed - 1 for opened, closed in quoted):
             continue
         if ABBREVIATION.search(text, max(first, stop.start() - 8), stop.start() + 1):

@@ -14,7 +14,7 @@ from tasks.parsing.drafts import Link, Mention, RejectDraft, TraceDraft
 from tasks.parsing.linking import MentionLinker
 from tasks.parsing.names import normalise
 
-BATCH_ROWS = 4096
+BATCH_ROWS = 2048
 """Rows read before their mentions are linked: bounds the drafts held in memory, some 50 KB each."""
 
 WRITTEN = (CORE_TRACES, CORE_SHORTLIST, CORE_STEPS, CORE_ANSWERS, CORE_REJECTS)

@@ -7,7 +7,7 @@ from tasks.parsing.drafts import Mention, StepDraft, TraceDraft
 from tasks.parsing.items import answer_mentions, list_items, trimmed
 from tasks.parsing.mentions import KnownLabels, MentionFinder, identity_of
 from tasks.parsing.names import Catalogue
-from tasks.parsing.prose_form import judged_step
+from tasks.parsing.prose_form import judged_steps
 
 SECTION = re.compile(
     r"<\s*(?:(?P<shortlist>shortlist|candidates)|(?P<reasoning>reasoning|refinement|steps)|(?P<answer>answers?|labels|final(?:_answer)?))"
@@ -40,7 +40,7 @@ def read_tagged_answer(text: str, start: int, end: int, catalogue: Catalogue, ta
     known = KnownLabels(identity_of(m.text, m.link) for m in [*(m for m, _ in draft.shortlist), *draft.answers])
     finder = MentionFinder(text, SOURCE, catalogue, takes_ids)
     reasoning = sections.get("reasoning")
-    draft.steps += [judged_step(finder, *span, known) for span in (_step_spans(text, *reasoning) if reasoning else ())]
+    draft.steps += judged_steps(finder, _step_spans(text, *reasoning), known) if reasoning else []
     draft.steps += [StepDraft(SOURCE, m.start, m.end, "answer", subject=m) for m in draft.answers]
     return draft
 

@@ -1,0 +1,88 @@
+"""What a stretch of reasoning argues: for which label, against which, and with what verdict."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from tasks.parsing.cues import Judgement, has_comparison, is_argued_against, is_verdict_word, judgements
+from tasks.parsing.drafts import Mention
+from tasks.parsing.mentions import Identity, Named
+from tasks.parsing.sentences import MARKED
+
+OBJECT_AFTER = re.compile(r"[\s\"“‘«'`*_(\[]*(?:the |label )?[\"“‘«'`*_(\[]*")
+OBJECT_BEFORE = re.compile(r"[\s\"”’»'`*_)\]?]*")
+
+
+class Argument(NamedTuple):
+    """The sides of one step: what it decides about `subject`, set against `other`; `topic` is what `it` refers to later."""
+
+    verdict: str
+    subject: Mention | None = None
+    other: Mention | None = None
+    topic: Mention | None = None
+
+
+def masked(low: str, named: Iterable[Named]) -> str:
+    """The lowered text with names and quotations blotted out, so that no word in them counts as a verdict."""
+    spans = [(n.mention.start, n.mention.end) for n in named]
+    quotes = (match for match in MARKED.finditer(low) if match.lastgroup in ("straight", "curly", "angle"))
+    spans += [quote.span(quote.lastgroup or 0) for quote in quotes if not is_verdict_word(quote[quote.lastgroup or 0].strip())]
+    parts, at = [], 0
+    for start, end in sorted(spans):
+        if end > at:
+            parts += [low[at : max(start, at)], "x" * (end - max(start, at))]
+            at = end
+    return "".join([*parts, low[at:]])
+
+
+def distinct(named: Iterable[Named]) -> list[Named]:
+    """The first mention of each label."""
+    first: dict[Identity, Named] = {}
+    for one in named:
+        first.setdefault(one.identity, one)
+    return list(first.values())
+
+
+def argument_of(low: str, start: int, end: int, named: Sequence[Named]) -> Argument:
+    """What a span of masked text argues about the labels it names.
+
+    The last judgement gives the verdict. It is about the label beside it (`keep vim`, `nano is out`); without one about the
+    topic, the first label that is not set up as the other side.
+    """
+    found = judgements(low, start, end)
+    is_comparison = has_comparison(low, start, end)
+    verdict = found[-1].verdict if found else "compare" if is_comparison else "none"
+    if not named:
+        return Argument(verdict)
+    topic, rival = _topic(low, start, named, is_comparison)
+    objects: dict[str, Named] = {}
+    for judgement in found:
+        beside = _beside(low, named, judgement)
+        if beside:
+            objects[judgement.verdict] = beside
+    subject = objects.get(verdict, topic)
+    other = objects.get("drop" if verdict == "keep" else "keep") if objects else None
+    if other is None or other.identity == subject.identity:
+        other = rival if subject.identity == topic.identity else topic
+    is_same = other is not None and other.identity == subject.identity
+    return Argument(verdict, subject.mention, None if other is None or is_same else other.mention, topic.mention)
+
+
+def _topic(low: str, start: int, named: Sequence[Named], is_comparison: bool) -> tuple[Named, Named | None]:
+    labels = distinct(named)
+    against = [one for one in labels if is_argued_against(low, start, one.mention.start)]
+    if not against and is_comparison:
+        against = labels[1:]
+    topics = [one for one in labels if one not in against] or labels
+    return topics[0], next((one for one in against if one is not topics[0]), None)
+
+
+def _beside(low: str, named: Sequence[Named], judgement: Judgement) -> Named | None:
+    """The label right after a judgement, else the one right before it."""
+    for one in named:
+        if one.mention.start >= judgement.end and OBJECT_AFTER.fullmatch(low, judgement.end, one.mention.start):
+            return one
+    for one in named:
+        if one.mention.end <= judgement.start and OBJECT_BEFORE.fullmatch(low, one.mention.end, judgement.start):
+            return one
+    return None
