@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from tasks.evaluation.metrics import PAIR
 from tasks.labels.search import NO_LABEL, Ranking
 
 TEACHER = "teacher"
@@ -13,7 +14,6 @@ EMBEDDING = "embedding"
 SEEDLESS = (TEACHER, LEXICAL, EMBEDDING)
 """Systems that draw nothing: their only seed, 0, stands beside every seed of a student."""
 
-PAIR = ("document_id", "label_id")
 CANDIDATE = ("system", "seed", "document_id", "label_id", "score")
 
 
