@@ -4,6 +4,7 @@ GX has no polars, Arrow or DuckDB engine, so the counting is done before (`profi
 that imports it, and pandas; inside the functions, because the import takes 3 seconds.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -16,6 +17,9 @@ from tasks.checks.verdicts import Verdict
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuite, ExpectationValidationResult
     from great_expectations.core.batch_definition import BatchDefinition
+
+_CHATTY_LOGGER = "great_expectations.data_context.types.base"
+"""Sets itself to INFO when imported, and tells of a folder for Data Docs that nobody asked for."""
 
 _SEVERITIES = {"error": "critical", "warn": "warning"}
 
@@ -49,6 +53,7 @@ def _batch_definition() -> "BatchDefinition[None]":
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
+    logging.getLogger(_CHATTY_LOGGER).setLevel(logging.WARNING)
     context = gx.get_context(mode="ephemeral")
     context.variables.analytics_enabled = False
     context.variables.progress_bars = ProgressBarsConfig(globally=False)

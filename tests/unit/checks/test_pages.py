@@ -77,9 +77,9 @@ def test_render_quality_pages_counts_states_with_the_worst_table_first() -> None
 
 def test_render_quality_pages_lists_the_worst_checks_first_with_all_they_know() -> None:
     rows = Outline(render(*ROWS)["core_traces.html"]).body()
-    assert rows[1] == ["shares", "rank", "✗ failed", "error", "12", "0.012", "trace_id=<b>"]
-    assert rows[2] == ["unknown", "rank", "? could not run", "error", "unknown", "unknown", "Binder Error"]
-    assert [row[2] for row in rows[3:5]] == ["! warning", "✓ passed"]
+    assert rows[1] == ["shares", "✗ failed", "rank", "error", "12", "0.012", "trace_id=<b>"]
+    assert rows[2] == ["unknown", "? could not run", "rank", "error", "unknown", "unknown", "Binder Error"]
+    assert [row[1] for row in rows[3:5]] == ["! warning", "✓ passed"]
 
 
 def test_render_quality_pages_describes_the_columns() -> None:
@@ -114,7 +114,7 @@ def test_render_quality_pages_gives_screen_readers_landmarks_and_headers() -> No
 def test_render_quality_pages_shows_only_the_newest_check_of_a_stage() -> None:
     old = check("core_traces", "fine", "failed", run_id="r0", count=5, at=NOW - timedelta(days=1))
     html = render(old, check("core_traces", "fine"))["core_traces.html"]
-    assert Outline(html).body()[1] == ["fine", "rank", "✓ passed", "error", "0", "0", "none"]
+    assert Outline(html).body()[1] == ["fine", "✓ passed", "rank", "error", "0", "0", "none"]
     assert "r0" not in html
 
 
