@@ -8,7 +8,7 @@ import polars as pl
 from schemas.config import METHODS
 from tasks.reports.cells import NO_VALUE, Cell, Grid, p_text, percent_range_text, points_text
 from tasks.reports.charts import DotChart, Mark, dot_chart
-from tasks.reports.results import HEADLINE, KINDS, OTHER, joined_names
+from tasks.reports.results import HEADLINE, KINDS, OTHER, joined_names, story_place
 
 SHOWN = (("P", 1), ("P", 5), ("R", 10))
 TREATED = "mechanistic"
@@ -39,9 +39,7 @@ class Contrast:
 def collect_contrasts(frame: pl.DataFrame) -> tuple[Contrast, ...]:
     """Contrasts over all labels, in the order of the story; a system against itself is left out."""
     rows = frame.filter((pl.col("segment") == "all") & (pl.col("system") != pl.col("baseline"))).select(_COLUMNS)
-    order = list(KINDS)
-    found = [Contrast(*row) for row in rows.iter_rows()]
-    return tuple(sorted(found, key=lambda c: (c.baseline, order.index(c.system) if c.system in KINDS else len(order), c.system)))
+    return tuple(sorted((Contrast(*row) for row in rows.iter_rows()), key=lambda c: (c.baseline, *story_place(c.system))))
 
 
 def contrast_sentence(contrasts: Sequence[Contrast]) -> str:

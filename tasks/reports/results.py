@@ -39,6 +39,12 @@ KINDS = {
 OTHER = Kind("other", "square", "")
 
 
+def story_place(system: str) -> tuple[int, str]:
+    """Sort key of a system: untrained, teacher, students, reference, then others by name."""
+    order = list(KINDS)
+    return (order.index(system) if system in KINDS else len(order), system)
+
+
 @dataclass(frozen=True)
 class Value:
     """One value of one system with its interval, as shares 0 to 1, and what it is a mean over."""
@@ -59,10 +65,8 @@ class Scores:
 
     @property
     def systems(self) -> tuple[str, ...]:
-        """The systems in the order of the story: untrained, teacher, students, reference, then others by name."""
-        order = list(KINDS)
-        names = {system for system, *_ in self.values}
-        return tuple(sorted(names, key=lambda s: (order.index(s) if s in KINDS else len(order), s)))
+        """The systems in the order of the story."""
+        return tuple(sorted({system for system, *_ in self.values}, key=story_place))
 
     def get(self, system: str, metric: str, k: int, segment: str = "all") -> Value | None:
         """The value, or None where it was not measured."""
@@ -85,18 +89,25 @@ def collect_scores(metrics: pl.DataFrame) -> Scores:
 
 
 def best_sentence(scores: Scores) -> str:
-    """Which system has the highest R@10, with its interval and how many other intervals overlap it."""
+    """Which system has the highest R@10, with its interval and whose intervals overlap it; empty if not measured."""
     ranked = scores.ranked(*HEADLINE)
     if not ranked:
         return ""
     (name, best), others = ranked[0], ranked[1:]
-    near = [system for system, value in others if value.high >= best.low]
-    overlap = (
-        f"; the intervals of {joined_names(near)} overlap with it" if near else "; no other system's interval overlaps with it"
-    )
+    overlap = _overlap_text([system for system, value in others if value.high >= best.low]) if others else ""
     return (
         f"Of {len(ranked)} systems on {best.document_count:,} {scores.split} documents, {name} has the highest R@10: "
-        f"{percent_text(best.value)}% (95% interval {percent_range_text(best.low, best.high)}){overlap if others else ''}."
+        f"{percent_text(best.value)}% (95% interval {percent_range_text(best.low, best.high)}){overlap}."
+    )
+
+
+def _overlap_text(near: Sequence[str]) -> str:
+    if not near:
+        return "; no other system's interval overlaps with it"
+    return (
+        f"; the interval of {near[0]} overlaps with it"
+        if len(near) == 1
+        else f"; the intervals of {joined_names(near)} overlap with it"
     )
 
 
@@ -165,7 +176,9 @@ def segment_grid(scores: Scores) -> Grid | None:
         (Cell(system), *(_value_cell(scores.get(system, *HEADLINE, s), best[s]) for s in segments)) for system in scores.systems
     )
     columns = ("system", *(f"{s}{_document_note(scores, s)}" for s in segments))
-    return Grid("segments", "R@10 by frequency of the label in train, in percent, n documents; bold is a column's highest", columns, rows)
+    return Grid(
+        "segments", "R@10 by frequency of the label in train, in percent, n documents; bold is a column's highest", columns, rows
+    )
 
 
 def _document_note(scores: Scores, segment: str) -> str:

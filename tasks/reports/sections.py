@@ -160,8 +160,8 @@ def trajectory_section(facts: Facts, trajectories: pl.DataFrame | None) -> Secti
         return Section("trajectories", title, (missing_note("core_trajectories", facts.dataset),))
     count = trajectories["document_id"].n_unique()
     notes = (
-        f"Means over {count:,} documents at each relative position, 0 the first step and 1 the last; shaded: 95% band over "
-        "documents. Axes do not start at zero. Read Confusion against its floor: how close the near misses are to the "
+        f"Means over up to {count:,} documents at each relative position, 0 the first step and 1 the last; shaded: 95% band "
+        "over documents. Axes do not start at zero. Read Confusion against its floor: how close the near misses are to the "
         "document's own targets anyway.",
     )
     return Section("trajectories", title, notes, trajectory_charts(trajectories))

@@ -1,0 +1,169 @@
+"""Small, whole tables for the report's tests: two documents, three labels, two traces, three systems."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import polars as pl
+
+from schemas.tables import TABLES
+from tasks.reports.sample import TraceFrames
+from tasks.reports.sections import Facts, Frames
+
+RUN = {"run_id": "20260701-101500-ab12cd", "dataset": "toy"}
+ATTACK = "<script>alert('x')</script>"
+REASONING = f"Let me see.\nIt could be vim. {ATTACK}\nBut nano fits less, drop it.\n"
+COMPLETION = "vim; cat & dog"
+FACTS = Facts(
+    dataset="toy",
+    run_id=RUN["run_id"],
+    written_at=datetime(2026, 7, 1, 10, 15, tzinfo=UTC),
+    teacher="stand-in",
+    is_stand_in=True,
+    has_exact_index=True,
+    recall_floors=((10, 0.98), (100, 0.95)),
+)
+
+
+def table(name: str, rows: list[dict[str, object]]) -> pl.DataFrame:
+    """Rows as a table; columns that a row leaves out are null."""
+    blank: dict[str, object] = dict.fromkeys(TABLES[name].columns)
+    frame = pl.DataFrame([blank | {"dataset": "toy"} | row for row in rows], infer_schema_length=None)
+    return TABLES[name].conform(frame.select(TABLES[name].columns)) if rows else TABLES[name].empty()
+
+
+def metric(system: str, name: str, k: int, value: float, **other: object) -> dict[str, object]:
+    """A row of `out_metrics` with an interval of 2 points either side."""
+    ends = {"ci_low": value - 0.02, "ci_high": value + 0.02, "document_count": 40, "seed_count": 1}
+    return {"system": system, "metric": name, "k": k, "segment": "all", "split": "test", "value": value} | ends | RUN | other
+
+
+def contrast(system: str, difference: float, low: float, high: float, **other: object) -> dict[str, object]:
+    """A row of `out_contrasts` in R@10 against `answers`."""
+    row = {"system": system, "baseline": "answers", "metric": "R", "k": 10, "segment": "all", "difference": difference}
+    return row | {"ci_low": low, "ci_high": high, "p_value": 0.2, "document_count": 40, "seed_count": 3} | RUN | other
+
+
+METRICS = table(
+    "out_metrics",
+    [
+        metric(system, name, k, value + shift)
+        for system, value in (("lexical", 0.2), ("answers", 0.4), ("mechanistic", 0.41))
+        for name, k, shift in (("P", 1, 0.0), ("P", 5, -0.1), ("R", 10, 0.05), ("R", 100, 0.2), ("nDCG", 5, 0.0))
+    ]
+    + [metric("answers", "R", 10, 0.2, segment="tail", document_count=31)],
+)
+INDEX_METRICS = table("out_metrics", [metric("label_index", "index_recall", 10, 0.97, split="train", ci_high=0.99)])
+CONTRASTS = table("out_contrasts", [contrast("mechanistic", 0.01, -0.004, 0.02), contrast("lexical", -0.2, -0.25, -0.15)])
+DOCUMENTS = table(
+    "core_documents",
+    [
+        {"document_id": uid, "split": split, "title_text": f"{uid} {ATTACK}", "document_text": f"{uid} {ATTACK}\ntext"}
+        for uid, split in (("d0", "train"), ("d1", "test"))
+    ],
+)
+LABELS = table("core_labels", [{"label_id": i, "label_name": name} for i, name in enumerate(("vim", "nano", f"cat {ATTACK}"))])
+RELEVANCE = table(
+    "core_relevance",
+    [
+        {"document_id": "d0", "label_id": label, "split": "train", "relevance": 1.0, "is_filtered": is_filtered}
+        for label, is_filtered in ((0, False), (1, True), (2, False))
+    ],
+)
+TRACES = table(
+    "core_traces",
+    [
+        {
+            "trace_id": f"{n}abc", "request_hash": f"r{n}", "document_id": uid, "split": split, "teacher": "stand-in",
+            "prompt_kind": "open", "answer_format": answer_format, "boundary_step": boundary,
+            "boundary_evidence_text": "first verdict", "step_count": 2, "shortlist_count": 2, "answer_count": 2,
+            "is_truncated": n == 1, "out_of_catalogue_frac": 0.25 * n,
+        }
+        for n, uid, split, answer_format, boundary in ((0, "d0", "train", "prose", 1), (1, "d1", "test", "json", None))
+    ],
+)  # fmt: skip
+RAW = table(
+    "raw_traces",
+    [
+        {
+            "request_hash": f"r{n}", "document_id": f"d{n}", "teacher": "stand-in", "endpoint": "stand-in",
+            "reasoning_text": REASONING if n == 0 else None, "completion_text": COMPLETION,
+            "asked_at": datetime(2026, 7, 1, tzinfo=UTC),
+        }
+        for n in (0, 1)
+    ],
+)  # fmt: skip
+
+
+def step(number: int, phase: str, verdict: str, text: str, target: int | None = None) -> dict[str, object]:
+    """A row of `core_steps` of the first trace, at the place of `text` in its reasoning."""
+    start = REASONING.index(text)
+    span = {"step_text": text, "span_source": "reasoning_text", "char_start": start, "char_end": start + len(text)}
+    key = {"trace_id": "0abc", "step": number, "request_hash": "r0", "document_id": "d0", "position": float(number)}
+    return key | span | {"phase": phase, "verdict": verdict, "target_label_id": target}
+
+
+STEPS = table(
+    "core_steps",
+    [step(0, "shortlist", "none", f"It could be vim. {ATTACK}", 0), step(1, "refine", "drop", "But nano fits less, drop it.", 1)],
+)
+
+
+def link(rank: int, mention: str, label: int | None) -> dict[str, object]:
+    """A row of `core_shortlist` or `core_answers` of the first trace."""
+    how = ("none", None) if label is None else ("fuzzy", 0.93)
+    row = {"trace_id": "0abc", "rank": rank, "request_hash": "r0", "document_id": "d0", "mention_text": mention}
+    return row | {"label_id": label, "link_method": how[0], "link_score": how[1], "char_start": 0, "char_end": 1}
+
+
+SHORTLIST = table("core_shortlist", [link(1, "vim", 0), link(2, "nano", 1)])
+ANSWERS = table("core_answers", [link(1, "vim", 0), link(2, f"cat {ATTACK}", None)])
+PARSE_REJECTS = table(
+    "core_rejects",
+    [
+        {"stage": "parse", "source_key": f"k{n}", "reject_reason": reason, "detail_text": f"seen {n} {ATTACK}"}
+        for n, reason in enumerate(("no_answer", "refused", "refused"))
+    ],
+)
+TRAJECTORIES = table(
+    "core_trajectories",
+    [
+        {"system": "teacher", "document_id": uid, "quantity": quantity, "position": position, "value": value, "step_count": 2}
+        for uid, shift in (("d0", 0.0), ("d1", 0.2))
+        for quantity in ("focus", "confusion", "confusion_floor", "shortlist_recall", "inflation")
+        for position, value in ((0.0, 0.4 + shift), (1.0, 0.8 + shift))
+    ],
+)
+TRAIN_STEPS = table(
+    "core_train_steps",
+    [
+        {"system": "answers", "seed": 0, "component": "refiner", "train_step": n, "loss_name": name, "loss_nats": 2.0 - n / 10}
+        for n in range(3)
+        for name in ("total_loss", "answer_loss")
+    ],
+)
+
+
+def cost(stage: str, requests: int, usd: float | None, tokens: int | None, is_reused: bool = False) -> dict[str, object]:
+    """A row of `out_costs`."""
+    counts = {"rows_in_count": 2, "rows_out_count": 2, "rejected_count": 0, "duration_s": 61.0, "is_reused": is_reused}
+    asked: dict[str, object] = {"request_count": requests, "prompt_tokens": tokens, "completion_tokens": tokens, "cost_usd": usd}
+    return {"stage": stage} | asked | counts | RUN
+
+
+COSTS = table("out_costs", [cost("ingest", 0, None, 0, is_reused=True), cost("trace", 2, None, 500)])
+SAMPLE = TraceFrames(TRACES, RAW, STEPS, SHORTLIST, ANSWERS, DOCUMENTS, LABELS, RELEVANCE)
+FRAMES = Frames(
+    documents=DOCUMENTS,
+    labels=LABELS,
+    traces=TRACES,
+    ingest_rejects=table("core_rejects", []),
+    parse_rejects=PARSE_REJECTS,
+    trajectories=TRAJECTORIES,
+    train_steps=TRAIN_STEPS,
+    metrics=METRICS,
+    index_metrics=INDEX_METRICS,
+    contrasts=CONTRASTS,
+    costs=COSTS,
+    sample=SAMPLE,
+)
+REAL_TEACHER = replace(FACTS, teacher="some-model", is_stand_in=False)
