@@ -194,7 +194,7 @@ class StandIn:
     def _evidence(self, text: str, drafts: list[Draft], rivals: list[int | None], concepts: Vectors) -> list[tuple[str, ...]]:
         """Words of the document that speak for a kept label, or for another label and against a dropped one."""
         words = self._words.known_words(text)
-        if not words:
+        if not words or not drafts:
             return [tuple(unique_words(text, as_written=True)[:WORDS_PER_STEP])] * len(drafts)
         scores = self._words.of(words) @ concepts.T  # [word, candidate]
         mean = scores.mean(axis=1)
