@@ -54,7 +54,9 @@ def _series(means: pl.DataFrame, quantity: str) -> list[Series]:
     rows = means.filter(pl.col("quantity") == quantity)
     is_floor = quantity == "confusion_floor"
     return [
-        Series(f"{system}, floor" if is_floor else system, _points(rows.filter(pl.col("system") == system)), is_floor)
+        Series(
+            f"{system}, floor: targets alone" if is_floor else system, _points(rows.filter(pl.col("system") == system)), is_floor
+        )
         for system in sorted(rows["system"].unique(), key=story_place)
     ]
 

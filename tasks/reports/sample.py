@@ -10,6 +10,7 @@ from tasks.reports.cells import Cell, Grid, clip_text, decimal_text
 
 MAX_BLOCK_CHARS = 4_000
 MAX_DOCUMENT_CHARS = 3_000
+MAX_NAME_CHARS = 48
 NOT_LINKED = "not in the catalogue"
 
 
@@ -124,7 +125,7 @@ def _part(raw: pl.DataFrame, steps: pl.DataFrame, source: str, names: Mapping[in
 
 
 def cut_text(text: str, steps: pl.DataFrame, names: Mapping[int, str]) -> tuple[Block, ...]:
-    """The whole text as blocks, in order: steps at their spans, and what stands between them unless it is blank.
+    """The text as blocks, in order: steps at their spans, and what stands between them if it has a letter or digit.
 
     Args:
         text: one column of the raw answer.
@@ -138,11 +139,16 @@ def cut_text(text: str, steps: pl.DataFrame, names: Mapping[int, str]) -> tuple[
         if first >= last:
             continue
         blocks.append(Block(text[done:first]))
-        named = [names.get(label, "") if label is not None else "" for label in (target, near_miss)]
+        named = [_short_name(label, names) for label in (target, near_miss)]
         blocks.append(Block(text[first:last], phase, step, verdict, *named))
         done = last
     blocks.append(Block(text[done:]))
-    return tuple(_clipped(block) for block in blocks if block.text.strip())
+    return tuple(_clipped(block) for block in blocks if block.phase or any(char.isalnum() for char in block.text))
+
+
+def _short_name(label: int | None, names: Mapping[int, str]) -> str:
+    name = "" if label is None else names.get(label, str(label))
+    return name if len(name) <= MAX_NAME_CHARS else f"{name[:MAX_NAME_CHARS].rstrip()}…"
 
 
 def _clipped(block: Block) -> Block:

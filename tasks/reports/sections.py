@@ -161,8 +161,9 @@ def trajectory_section(facts: Facts, trajectories: pl.DataFrame | None) -> Secti
     count = trajectories["document_id"].n_unique()
     notes = (
         f"Means over up to {count:,} documents at each relative position, 0 the first step and 1 the last; shaded: 95% band "
-        "over documents. Axes do not start at zero. Read Confusion against its floor: how close the near misses are to the "
-        "document's own targets anyway.",
+        "over documents. Axes do not start at zero.",
+        "The floor of Confusion is what a step scores that names the document's targets and nothing else, since near misses are "
+        "close to the targets. Steps that speak of other things lie below it; compare the shape of the curve, not its height.",
     )
     return Section("trajectories", title, notes, trajectory_charts(trajectories))
 
@@ -190,7 +191,7 @@ def sample_section(facts: Facts, sample: TraceFrames | None) -> Section:
         return Section("sample", title, ("No trace is shown: there is none, or report.sample_traces is 0.",))
     notes = (
         "Each step carries its phase as a word, a colour and a border: shortlist (solid), refine (dashed), answer (double). "
-        "Text between steps is grey.",
+        "Text between steps is grey; commas and brackets between steps are left out.",
     )
     return Section("sample", title, notes, traces=trace_views(sample))
 

@@ -37,7 +37,7 @@ def test_trajectory_charts_put_the_floor_beside_confusion() -> None:
     assert list(charts) == [f"trajectory-{name}" for name in ("focus", "confusion", "shortlist-recall", "inflation")]
     assert [(line.label, line.is_reference) for line in charts["trajectory-confusion"].lines] == [
         ("teacher", False),
-        ("teacher, floor", True),
+        ("teacher, floor: targets alone", True),
     ]
 
 

@@ -31,6 +31,15 @@ def test_cut_text_keeps_every_word_in_order() -> None:
     ]
 
 
+def test_cut_text_shortens_long_names_and_shows_the_number_of_an_unknown_label() -> None:
+    assert [b.target for b in cut_text(REASONING, STEPS, {0: "x" * 100})] == ["", "x" * 48 + "…", "1"]
+
+
+def test_cut_text_leaves_out_commas_and_brackets_between_steps() -> None:
+    steps = STEPS.with_columns(char_start=pl.Series([1, 6], dtype=pl.Int32), char_end=pl.Series([4, 9], dtype=pl.Int32))
+    assert [b.text for b in cut_text("[abc, ???]", steps, NAMES)] == ["abc", "???"]
+
+
 def test_cut_text_gives_an_overlap_to_the_first_step() -> None:
     steps = STEPS.with_columns(char_start=pl.Series([0, 4], dtype=pl.Int32), char_end=pl.Series([8, 12], dtype=pl.Int32))
     assert [b.text for b in cut_text("abcdefghijklmn", steps, NAMES)] == ["abcdefgh", "ijkl", "mn"]
