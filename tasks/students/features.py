@@ -1,0 +1,165 @@
+"""What both parts of a student see of a document and a label: wording, and the votes of training documents like it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, vstack
+from sklearn.feature_extraction.text import HashingVectorizer
+
+from tasks.labels.lexical import LexicalIndex
+from tasks.labels.search import NO_LABEL, LabelIds, Vectors
+from tasks.students.matrices import Matrix, dense_rows, empty_matrix, fill_matrix, scale_rows, sparse, unit_rows
+
+WORDING_COUNT = 200
+"""Labels a document whose wording counts; the others have 0."""
+
+NEIGHBOUR_COUNT = 30
+VECTOR_POWER = 4
+"""Votes weigh by cosine to this power: embedders put all texts close together."""
+
+BUCKET_BITS = 18
+BLOCK = 256
+
+EVIDENCE = ("wording", "vector_votes", "word_votes")
+FEATURES = ("log_prob", "cosine", "wording", "vector_votes", "word_votes", "log_answers", "log_rank")
+
+
+def count_words(texts: Sequence[str]) -> Matrix:
+    """Hashed counts [text, bucket] of words and word pairs, damped to 1 + ln(count)."""
+    hasher = HashingVectorizer(ngram_range=(1, 2), n_features=2**BUCKET_BITS, norm=None, alternate_sign=False, dtype=np.float32)
+    counts = sparse(csr_array(hasher.transform(texts)))
+    counts.data = (1 + np.log(counts.data)).astype(np.float32)
+    return counts
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The training documents a student remembers: how they look, and what was said about them.
+
+    Attributes:
+        vectors: unit vectors [document, d_model], half precision.
+        words: unit TF-IDF vectors [document, kept bucket].
+        buckets: which buckets of `count_words` are kept.
+        idf: inverse document frequency of the kept buckets.
+        grades: what the shortlister learnt [document, label], 0 to 1.
+        answers: what the refiner learnt [document, label], 0 or 1.
+    """
+
+    vectors: NDArray[np.float16]
+    words: Matrix
+    buckets: NDArray[np.int32]
+    idf: NDArray[np.float32]
+    grades: Matrix
+    answers: Matrix
+
+    def weigh(self, counts: Matrix) -> Matrix:
+        """Unit TF-IDF vectors of texts from their word counts."""
+        return unit_rows(sparse(counts[:, self.buckets].multiply(self.idf)))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Sparse matrices [document, label], 0 to 1: of the wording, and of votes with grades and with answers."""
+
+    wording: Matrix
+    vector_votes: Matrix
+    word_votes: Matrix
+    vector_answers: Matrix
+    word_answers: Matrix
+
+    def rows(self, rows: NDArray[np.int64], columns: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+        """The shortlister's evidence as [kind, document, label] for some documents, and all or some labels."""
+        return np.stack([dense_rows(kind, rows, columns) for kind in (self.wording, self.vector_votes, self.word_votes)])
+
+
+def remember(vectors: Vectors, counts: csr_array, grades: csr_array, answers: Matrix) -> Memory:
+    """The memory of training documents; words that stand in one document only are not kept.
+
+    Source: smoothed idf ln((1 + n) / (1 + df)) + 1 as in scikit-learn's TfidfVectorizer.
+    """
+    frequency = np.bincount(counts.indices, minlength=counts.shape[1])
+    buckets = np.flatnonzero(frequency > 1).astype(np.int32)
+    idf = (np.log((1 + counts.shape[0]) / (1 + frequency[buckets])) + 1).astype(np.float32)
+    words = unit_rows(sparse(counts[:, buckets].multiply(idf)))
+    return Memory(vectors.astype(np.float16), words, buckets, idf, grades, answers)
+
+
+def find_wording(lexical: LexicalIndex, label_ids: LabelIds, texts: Sequence[str]) -> Matrix:
+    """TF-IDF cosines [text, label row] of each text's best labels by wording, as `LexicalIndex` computes them."""
+    found = lexical.search(texts, min(WORDING_COUNT, len(label_ids)))
+    order = np.argsort(label_ids)
+    columns = order[np.searchsorted(label_ids, np.maximum(found.label_ids, label_ids[order[0]]), sorter=order)]
+    is_found = (found.label_ids != NO_LABEL) & (found.scores > 0)
+    rows = np.nonzero(is_found)[0]
+    return fill_matrix(rows, columns[is_found], found.scores[is_found], (len(texts), len(label_ids)))
+
+
+def gather_evidence(
+    memory: Memory, vectors: Vectors, counts: csr_array, wording: csr_array, is_training: bool = False
+) -> Evidence:
+    """Wording and votes for documents.
+
+    Args:
+        memory: whose documents vote.
+        vectors: unit vectors of the documents.
+        counts: their word counts.
+        wording: their `find_wording`.
+        is_training: the documents are those of the memory, in its order; none votes for itself.
+    """
+    near = _neighbours(vectors, memory.vectors.astype(np.float32).T, VECTOR_POWER, is_training)
+    alike = _neighbours(memory.weigh(counts), sparse(memory.words.T), 1, is_training)
+    return Evidence(
+        wording=wording,
+        vector_votes=sparse(near @ memory.grades),
+        word_votes=sparse(alike @ memory.grades),
+        vector_answers=sparse(near @ memory.answers),
+        word_answers=sparse(alike @ memory.answers),
+    )
+
+
+def describe_candidates(
+    scores: NDArray[np.float32],
+    candidates: NDArray[np.int64],
+    cosines: NDArray[np.float32],
+    evidence: Evidence,
+    rows: NDArray[np.int64],
+    answer_counts: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """The refiner's features [document, candidate, feature], in the order of `FEATURES`.
+
+    Args:
+        scores: log-probabilities of the candidates by the shortlister, [document, candidate].
+        candidates: label rows [document, candidate].
+        cosines: cosine of document and label vector, untrained, [document, candidate].
+        evidence: of all documents; `rows` are those described here.
+        rows: see `evidence`.
+        answer_counts: how often each candidate is an answer in training, [document, candidate].
+    """
+    kinds = (evidence.wording, evidence.vector_answers, evidence.word_answers)
+    wording, vector_votes, word_votes = (np.take_along_axis(dense_rows(kind, rows), candidates, 1) for kind in kinds)
+    rank = 1 + (-scores).argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
+    columns = (scores, cosines, wording, vector_votes, word_votes, np.log1p(answer_counts), np.log(rank))
+    return np.stack(columns, axis=2).astype(np.float32)
+
+
+def _neighbours(queries: Vectors | csr_array, documents: Vectors | csr_array, power: int, is_training: bool) -> Matrix:
+    """Weights [query, document] of the nearest documents; each row sums to 1, or is empty where nothing is alike."""
+    blocks = []
+    for start in range(0, queries.shape[0], BLOCK):
+        product = queries[start : start + BLOCK] @ documents
+        cosines = product if isinstance(product, np.ndarray) else product.toarray()
+        if is_training:
+            place = np.arange(len(cosines))
+            cosines[place, start + place] = 0
+        blocks.append(_nearest(np.maximum(cosines, 0) ** power))
+    nearest = sparse(vstack(blocks)) if blocks else empty_matrix((0, documents.shape[1]))
+    return scale_rows(nearest, np.asarray(nearest.sum(axis=1)))
+
+
+def _nearest(weights: NDArray[np.float32]) -> Matrix:
+    count = min(NEIGHBOUR_COUNT, weights.shape[1])
+    best = np.argpartition(-weights, count - 1, axis=1)[:, :count]
+    rows = np.repeat(np.arange(len(weights)), count)
+    return fill_matrix(rows, best.ravel(), np.take_along_axis(weights, best, 1).ravel(), weights.shape)
