@@ -7,7 +7,7 @@ from typing import NamedTuple
 from tasks.parsing.cues import Judgement, has_comparison, is_argued_against, is_verdict_word, judgements
 from tasks.parsing.drafts import Mention
 from tasks.parsing.mentions import Identity, Named
-from tasks.parsing.sentences import MARKED
+from tasks.parsing.sentences import MARKED, Sentence
 
 OBJECT_AFTER = re.compile(r"[\s\"“‘«'`*_(\[]*(?:the |label )?[\"“‘«'`*_(\[]*")
 OBJECT_BEFORE = re.compile(r"[\s\"”’»'`*_)\]?]*")
@@ -22,10 +22,11 @@ class Argument(NamedTuple):
     topic: Mention | None = None
 
 
-def masked(low: str, named: Iterable[Named]) -> str:
-    """The lowered text with names and quotations blotted out, so that no word in them counts as a verdict."""
-    spans = [(n.mention.start, n.mention.end) for n in named]
-    quotes = (match for match in MARKED.finditer(low) if match.lastgroup in ("straight", "curly", "angle"))
+def masked(low: str, cut: Iterable[Sentence], named: Iterable[Iterable[Named]]) -> str:
+    """The lowered text with the names and quotations of its sentences blotted out: no word in them is a verdict."""
+    spans = [(one.mention.start, one.mention.end) for found in named for one in found]
+    marked = (match for sentence in cut for match in MARKED.finditer(low, sentence.start, sentence.end))
+    quotes = (match for match in marked if match.lastgroup in ("straight", "curly", "angle"))
     spans += [quote.span(quote.lastgroup or 0) for quote in quotes if not is_verdict_word(quote[quote.lastgroup or 0].strip())]
     parts, at = [], 0
     for start, end in sorted(spans):
@@ -78,7 +79,10 @@ def _topic(low: str, start: int, named: Sequence[Named], is_comparison: bool) ->
 
 
 def _beside(low: str, named: Sequence[Named], judgement: Judgement) -> Named | None:
-    """The label right after a judgement, else the one right before it."""
+    """The label inside a judgement (`leave vim out`), else right after it, else right before it."""
+    for one in named:
+        if judgement.start <= one.mention.start and one.mention.end <= judgement.end:
+            return one
     for one in named:
         if one.mention.start >= judgement.end and OBJECT_AFTER.fullmatch(low, judgement.end, one.mention.start):
             return one

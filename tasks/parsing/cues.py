@@ -64,7 +64,9 @@ ANSWER_HEADING = re.compile(
     re.MULTILINE,
 )
 
-_IT = r"(?:it|this|that|them|these|those|both|this one|that one)"
+_IT = r"(?:it|this|that|them|these|those|both|this one|that one|[\"'“«*`]*x{2,}[\"'”»*`]*)"
+"""What a decision is about; a row of `x` is a name blotted out by `arguments.masked`."""
+
 _KEEPS = (
     r"keep(?:s|ing|er)?|kept|retain(?:s|ed|ing)?|accept(?:s|ed|ing)?|selected|stays?(?! out)|remains? (?:in|on the)",
     rf"include {_IT}|includ(?:e|ing)(?= [\"'*`\[“])|add {_IT}|makes? the (?:cut|list)|goes (?:in|on the list)",

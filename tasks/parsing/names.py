@@ -107,7 +107,8 @@ class Catalogue:
             takes_ids: the teacher was shown label numbers, so `[12]` and `12` are labels.
 
         Returns:
-            The link; `UNLINKED` when the name is ambiguous, so that no later rung guesses; None when it is unknown.
+            The link; `UNLINKED` when the name is ambiguous or the number no label's, so that no later rung guesses; None
+            when the name is unknown.
         """
         text = text.strip()
         by_id = self.lookup_id(text) if takes_ids else None
@@ -116,6 +117,9 @@ class Catalogue:
         found = self._exact.get(text)
         if found is not None:
             return _link(found, "exact", 1.0)
+        if takes_ids and (number := BRACKET_ID.match(text) or BARE_ID.fullmatch(text)):
+            rest = text[number.end() :]
+            return self.lookup(rest) if rest.strip() else UNLINKED
         key = normalise(text)
         found = self._normal.get(key)
         if found is None:

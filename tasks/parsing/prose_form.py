@@ -46,7 +46,7 @@ def read_reasoning(
     finder = MentionFinder(text, source, catalogue, takes_ids)
     cut = list(sentences(text, finder.low, regions))
     named = sure_mentions(finder, cut, confirmed)
-    low = masked(finder.low, (one for found in named for one in found))
+    low = masked(finder.low, cut, named)
     pieces = [p for sentence, found in zip(cut, named, strict=True) for p in _pieces(low, sentence.start, sentence.end, found)]
     events = _events(low, pieces)
     boundary = find_boundary(events)
@@ -63,7 +63,7 @@ def judged_steps(finder: MentionFinder, spans: Sequence[tuple[int, int]], known:
     """
     cut = [Sentence(start, end, is_item=True, is_whole_line=True, is_listed=False) for start, end in spans]
     named = [known.among(finder, sentence, finder.find(sentence), takes_sure=True) for sentence in cut]
-    low = masked(finder.low, (one for found in named for one in found))
+    low = masked(finder.low, cut, named)
     steps = []
     for (start, end), found in zip(spans, named, strict=True):
         argument = argument_of(low, start, end, found)
