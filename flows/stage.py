@@ -10,6 +10,7 @@ from tasks.checks.task import check_tables, write_quality_pages
 from tasks.runs.task import (
     checks_files,
     close_run,
+    known_tables,
     open_run,
     publish_stage,
     resume_run,
@@ -62,5 +63,5 @@ def run_stage(run: RunRef, stage: str, work: Callable[[StageInputs], StageResult
         return reused
     started = time.monotonic()
     result = work(inputs)
-    check_tables(run, stage, result.tables, tuple(inputs.tables.values()))
+    check_tables(run, stage, result.tables, known_tables(run, inputs))
     return publish_stage(run, stage, inputs, source_hash, result, started)

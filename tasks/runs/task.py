@@ -13,7 +13,7 @@ import polars as pl
 
 from schemas.config import PipelineConfig
 from schemas.errors import ConfigError
-from schemas.refs import RunRef, StageInputs, StageOutput, StageResult
+from schemas.refs import RunRef, StageInputs, StageOutput, StageResult, TableRef
 from schemas.stages import STAGES
 from schemas.tables import OUT_CHECKS, OUT_CONTRASTS, OUT_COSTS, OUT_METRICS, OUT_RUNS
 from tasks.runs.leaderboard import leaderboard_query, leaderboard_table
@@ -131,6 +131,11 @@ def all_published(run: RunRef) -> StageInputs:
             is_shared = ref.table == "core_rejects" or (ref.table == "out_metrics" and output.stage == "index")
             tables[f"{output.stage}:{ref.table}" if is_shared else ref.table] = ref
     return StageInputs(tables=tables, artifacts={ref.name: ref for output in outputs for ref in output.artifacts})
+
+
+def known_tables(run: RunRef, inputs: StageInputs) -> tuple[TableRef, ...]:
+    """The tables that references may point into: a stage's inputs, and whatever else is published of the dataset."""
+    return tuple((all_published(run).tables | inputs.tables).values())
 
 
 def hash_source(path: str | None) -> str:
