@@ -25,8 +25,11 @@ out = Console(highlight=False, soft_wrap=True)
 STAGES, RESULTS, TOOLS = "Stages, in order", "Results", "Tools"
 EXIT_FAILED, EXIT_USAGE, EXIT_CHECK = 1, 2, 3
 SAMPLE = "debian-seealso-small"
+PIPED_WIDTH = 500
+LEADERBOARD_WIDTH = 180
+"""Characters of the widest leaderboard; a narrower terminal wraps its lines, a cut number would say nothing."""
 
-Name = Annotated[str, typer.Argument(help="Name of the dataset.")]
+Name = Annotated[str, typer.Argument(help="Name of the dataset.", show_default=True)]
 Root = Annotated[str, typer.Option("--root", envvar="CTD_ROOT", help="Data root: everything is stored below it.")]
 Config = Annotated[str | None, typer.Option("--config", help="Settings file (YAML); `ctd config` lists the settings.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="One setting, section.key=value; may be repeated.")]
@@ -68,7 +71,7 @@ def show_leaderboard(root: str, name: str) -> None:
         table.add_column(column, justify="left" if column == "system" else "right", no_wrap=True)
     for line in lines:
         table.add_row(*line)
-    Console(highlight=False, width=max(out.width, 150)).print(table)
+    Console(highlight=False, width=max(out.width, LEADERBOARD_WIDTH)).print(table)
 
 
 def show_paths(root: str, name: str, run_id: str) -> None:
@@ -229,7 +232,8 @@ def print_query(root: str, query: str | None, is_csv: bool) -> None:
         table.add_column(column, justify="right" if dtype.is_numeric() else "left", overflow="fold")
     for row in rows.iter_rows():
         table.add_row(*(shown(value) for value in row))
-    out.print(table, soft_wrap=False)
+    console = out if out.is_terminal else Console(highlight=False, width=PIPED_WIDTH)
+    console.print(table, soft_wrap=False)
 
 
 def shown(value: object) -> str:

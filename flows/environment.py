@@ -46,6 +46,7 @@ def show_progress() -> None:
     """Send our own log lines to stderr, one line a stage or every few seconds."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     for name in ("flows", "tasks", "warehouse"):
         logger = logging.getLogger(name)
         logger.setLevel(logging.INFO)
