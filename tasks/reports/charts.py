@@ -11,7 +11,8 @@ WIDTH = 420.0
 ROW_HEIGHT = 26.0
 CHAR_WIDTH = 7.1
 PLOT_HEIGHT = 190.0
-SHAPES = ("circle", "diamond", "square", "triangle")
+STYLE_COUNT = 6
+"""Lines that `report.css` tells apart by colour and dashes."""
 
 
 @dataclass(frozen=True)
@@ -221,7 +222,7 @@ def line_chart(
         right=right,
         top=top,
         bottom=bottom,
-        lines=tuple(_line(s, -1 if s.is_reference else next(own) % len(SHAPES), across, up) for s in series),
+        lines=tuple(_line(s, -1 if s.is_reference else next(own) % STYLE_COUNT, across, up) for s in series),
         x_ticks=axis_ticks(across, 5) if points else (),
         y_ticks=axis_ticks(up, 5) if points else (),
         data=_series_grid(slug, title, x_label, series, digits),

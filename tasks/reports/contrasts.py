@@ -12,6 +12,7 @@ from tasks.reports.results import HEADLINE, KINDS, OTHER, joined_names, story_pl
 
 SHOWN = (("P", 1), ("P", 5), ("R", 10))
 TREATED = "mechanistic"
+UNIT = "percentage points"
 _COLUMNS = ("system", "baseline", "metric", "k", "difference", "ci_low", "ci_high", "p_value", "document_count", "seed_count")
 
 
@@ -36,14 +37,18 @@ class Contrast:
         return self.low > 0 or self.high < 0
 
 
-def collect_contrasts(frame: pl.DataFrame) -> tuple[Contrast, ...]:
-    """Contrasts over all labels, in the order of the story; a system against itself is left out."""
+def collect_contrasts(frame: pl.DataFrame, baseline: str) -> tuple[Contrast, ...]:
+    """Contrasts over all labels, those against `baseline` first, then in the order of the story; none against itself."""
     rows = frame.filter((pl.col("segment") == "all") & (pl.col("system") != pl.col("baseline"))).select(_COLUMNS)
-    return tuple(sorted((Contrast(*row) for row in rows.iter_rows()), key=lambda c: (c.baseline, *story_place(c.system))))
+    found = [Contrast(*row) for row in rows.iter_rows()]
+    return tuple(sorted(found, key=lambda c: (c.baseline != baseline, story_place(c.baseline), story_place(c.system))))
 
 
 def contrast_sentence(contrasts: Sequence[Contrast]) -> str:
-    """How far `mechanistic` is from the baseline in R@10, and whether the interval excludes zero; empty if not measured."""
+    """How far `mechanistic` is from the first baseline in R@10, and whether zero is excluded; empty if not measured.
+
+    Other metrics in which zero is excluded are named too, so that the headline hides none.
+    """
     found = next((c for c in contrasts if c.system == TREATED and (c.metric, c.k) == HEADLINE), None)
     if found is None:
         return ""
@@ -55,25 +60,41 @@ def contrast_sentence(contrasts: Sequence[Contrast]) -> str:
     )
     return (
         f"In R@10, {TREATED} minus {found.baseline} is {points_text(found.difference)} percentage points "
-        f"(95% interval {percent_range_text(found.low, found.high)}, {p_text(found.p_value)}); {verdict}."
+        f"(95% interval {percent_range_text(found.low, found.high)}, {p_text(found.p_value)}); {verdict}{_elsewhere(found, contrasts)}."
     )
 
 
+def _elsewhere(found: Contrast, contrasts: Sequence[Contrast]) -> str:
+    same = [c for c in contrasts if (c.system, c.baseline) == (found.system, found.baseline) and (c.metric, c.k) in SHOWN]
+    others = [f"{c.metric}@{c.k} ({points_text(c.difference)})" for c in same if c.excludes_zero and c != found]
+    return f"; in {joined_names(others)} the interval excludes zero" if others else ""
+
+
 def contrast_charts(contrasts: Sequence[Contrast]) -> tuple[DotChart, ...]:
-    """Differences of the students against the baseline, in percentage points, around zero."""
-    students = [c for c in contrasts if c.system in METHODS] or list(contrasts)
-    pairs = [(m, k) for m, k in SHOWN if any((c.metric, c.k) == (m, k) for c in students)]
-    return tuple(_contrast_chart([c for c in students if (c.metric, c.k) == pair], *pair) for pair in pairs)
+    """Differences of the students against the first baseline, then of `mechanistic` against each student it extends."""
+    first = [c for c in contrasts if c.baseline == contrasts[0].baseline]
+    students = [c for c in first if c.system in METHODS] or first
+    charts = [_baseline_chart([c for c in students if (c.metric, c.k) == shown], *shown) for shown in SHOWN]
+    others = [c for c in contrasts if c not in first and c.system == TREATED and (c.metric, c.k) == HEADLINE]
+    return tuple(chart for chart in (*charts, _ablation_chart(others)) if chart.rows)
 
 
-def _contrast_chart(contrasts: Sequence[Contrast], metric: str, k: int) -> DotChart:
-    marks = [
-        Mark(c.system, 100 * c.difference, 100 * c.low, 100 * c.high, KINDS.get(c.system, OTHER).shape, p_text(c.p_value))
-        for c in contrasts
-    ]
-    baselines = joined_names(sorted({c.baseline for c in contrasts}))
+def _baseline_chart(contrasts: Sequence[Contrast], metric: str, k: int) -> DotChart:
+    marks = [_mark(c.system, c) for c in contrasts]
+    baseline = contrasts[0].baseline if contrasts else "the baseline"
     slug = f"contrast-{metric.lower()}-{k}"
-    return dot_chart(slug, f"{metric}@{k} minus that of {baselines}", "percentage points", marks, has_zero=True)
+    return dot_chart(slug, f"{metric}@{k}, minus that of {baseline}", UNIT, marks, has_zero=True)
+
+
+def _ablation_chart(contrasts: Sequence[Contrast]) -> DotChart:
+    marks = [_mark(c.baseline, c) for c in contrasts]
+    title = f"{HEADLINE[0]}@{HEADLINE[1]} of {TREATED}, minus that of each student it extends"
+    return dot_chart("contrast-ablated", title, UNIT, marks, has_zero=True)
+
+
+def _mark(label: str, c: Contrast) -> Mark:
+    shape = KINDS.get(c.system, OTHER).shape
+    return Mark(label, 100 * c.difference, 100 * c.low, 100 * c.high, shape, p_text(c.p_value))
 
 
 def contrast_grid(contrasts: Sequence[Contrast]) -> Grid:

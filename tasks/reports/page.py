@@ -17,7 +17,7 @@ def render_page(facts: Facts, frames: Frames) -> str:
         .render(
             facts=facts,
             header=header_facts(facts, frames),
-            summary=summary(frames),
+            summary=summary(facts, frames),
             sections=sections(facts, frames),
             quality_page=QUALITY_PAGE,
         )

@@ -9,7 +9,7 @@ from tasks.reports.charts import BarChart, bar_chart
 
 BOUNDARY_BINS = 10
 DETAIL_LENGTH = 160
-NONE_SENT = "none sent"
+NONE_SENT = "none"
 
 
 def format_grid(traces: pl.DataFrame) -> Grid:
@@ -86,7 +86,7 @@ def cost_grid(costs: pl.DataFrame) -> Grid:
     requests = int(costs["request_count"].sum())
     total = _cost_row("all stages", False, float(costs["duration_s"].sum()), requests, tokens_in, tokens_out, usd)
     columns = ("stage", "time", "requests", "tokens in", "tokens out", "money", "rows in", "rows out", "rejected")
-    caption = "What each stage used; a price that was not given is unknown, not zero"
+    caption = "What each stage used; none: it sends no requests; a price that was not given is unknown, not zero"
     return Grid("costs", caption, columns, (*rows, (*total, Cell(""), Cell(""), Cell(""))))
 
 

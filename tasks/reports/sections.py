@@ -37,6 +37,7 @@ class Facts:
     is_stand_in: bool
     has_exact_index: bool
     recall_floors: tuple[tuple[int, float], ...]
+    baseline: str
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,10 @@ def header_facts(facts: Facts, frames: Frames) -> tuple[tuple[str, str], ...]:
     )
 
 
-def summary(frames: Frames) -> tuple[str, ...]:
+def summary(facts: Facts, frames: Frames) -> tuple[str, ...]:
     """What the numbers say, in at most two sentences."""
     best = "" if frames.metrics is None else best_sentence(collect_scores(frames.metrics))
-    contrast = "" if frames.contrasts is None else contrast_sentence(collect_contrasts(frames.contrasts))
+    contrast = "" if frames.contrasts is None else contrast_sentence(collect_contrasts(frames.contrasts, facts.baseline))
     return tuple(text for text in (best, contrast) if text)
 
 
@@ -119,7 +120,7 @@ def leaderboard_section(facts: Facts, metrics: pl.DataFrame | None) -> Section:
     scores = collect_scores(metrics)
     notes = ["Intervals are over documents and, for students, seeds. Where two intervals overlap, look at the contrasts below."]
     if facts.is_stand_in and "teacher" in scores.systems:
-        notes.append("teacher is the stand-in: on test documents it answers from retrieval alone.")
+        notes.append("The row “teacher” is the stand-in: on test documents it answers from retrieval alone.")
     return Section(
         "leaderboard", "Leaderboard", tuple(notes), score_charts(scores), (leaderboard_grid(scores), system_grid(scores))
     )
@@ -132,7 +133,7 @@ def contrast_section(facts: Facts, metrics: pl.DataFrame | None, contrasts: pl.D
     grids = (square,) if square else ()
     if contrasts is None:
         return Section("contrasts", title, (missing_note("out_contrasts", facts.dataset),), grids=grids)
-    found = collect_contrasts(contrasts)
+    found = collect_contrasts(contrasts, facts.baseline)
     if not found:
         return Section("contrasts", title, ("out_contrasts holds no contrast: only one system was evaluated.",), grids=grids)
     notes = (

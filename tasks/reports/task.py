@@ -94,6 +94,7 @@ def read_facts(run: RunRef, inputs: StageInputs, frames: Frames) -> Facts:
         is_stand_in=endpoint == STAND_IN,
         has_exact_index=frames.labels is not None and len(frames.labels) < index.exact_below_count,
         recall_floors=((10, index.min_recall_at_10), (100, index.min_recall_at_100)),
+        baseline=run.config.evaluate.baseline,
     )
 
 

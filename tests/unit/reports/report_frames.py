@@ -21,6 +21,7 @@ FACTS = Facts(
     is_stand_in=True,
     has_exact_index=True,
     recall_floors=((10, 0.98), (100, 0.95)),
+    baseline="answers",
 )
 
 

@@ -96,6 +96,12 @@ def test_line_chart_gives_references_no_style_of_their_own() -> None:
     assert [line.style for line in line_chart("c", "title", "x", series).lines] == [0, -1, 1]
 
 
+def test_line_chart_tells_six_lines_apart() -> None:
+    points = (Point(0.0, 1.0), Point(1.0, 2.0))
+    lines = line_chart("c", "title", "x", [Series(name, points) for name in "abcdef"]).lines
+    assert len({line.style for line in lines}) == 6
+
+
 def test_line_chart_without_points_is_empty_and_says_so() -> None:
     chart = line_chart("c", "title", "x", [Series("a", (Point(0.0, float("nan")),))])
     assert (chart.lines[0].path, chart.lines[0].band, chart.description) == ("", "", "No values.")
