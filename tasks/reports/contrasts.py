@@ -60,7 +60,8 @@ def contrast_sentence(contrasts: Sequence[Contrast]) -> str:
     )
     return (
         f"In R@10, {TREATED} minus {found.baseline} is {points_text(found.difference)} percentage points "
-        f"(95% interval {percent_range_text(found.low, found.high)}, {p_text(found.p_value)}); {verdict}{_elsewhere(found, contrasts)}."
+        f"(95% interval {percent_range_text(found.low, found.high)}, {p_text(found.p_value)}); "
+        f"{verdict}{_elsewhere(found, contrasts)}."
     )
 
 
