@@ -1,13 +1,16 @@
 """Ask an OpenAI-compatible endpoint: one attempt with a deadline, retries with growing pauses, many requests at once."""
 
 import asyncio
+import base64
 import email.utils
+import json
 import logging
 import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import httpx2
 import openai
@@ -133,17 +136,22 @@ class Teacher:
                     temperature=self._endpoint.temperature,
                     max_completion_tokens=self._endpoint.max_completion_tokens,
                 )
-        except (TimeoutError, openai.APITimeoutError) as exc:
-            raise RetryableError("timeout", f"no whole answer within {self._rules.timeout_s:g} s") from exc
-        except openai.APIConnectionError as exc:
-            raise RetryableError("connection", self._safe(exc.__cause__ or exc), is_connection=True) from exc
+        except (TimeoutError, openai.APIConnectionError) as exc:
+            raise self._connection_error(exc) from exc
         except openai.APIStatusError as exc:
             raise self._status_error(exc) from exc
-        except (ValueError, openai.APIError) as exc:
+        except (json.JSONDecodeError, UnicodeDecodeError, openai.APIError) as exc:
             raise RetryableError("broken_body", f"the answer is not a completion: {self._safe(exc)}") from exc
         if not isinstance(response, ChatCompletion) or not response.choices or response.choices[0].message is None:
             raise RetryableError("broken_body", f"the answer has no choices: {self._safe(response)[:200]}")
         return response
+
+    def _connection_error(self, error: Exception) -> RetryableError:
+        # the aiohttp transport calls a refused or dropped connection a ConnectTimeout
+        is_refused = isinstance(error.__cause__, httpx2.ConnectTimeout)
+        if isinstance(error, TimeoutError | openai.APITimeoutError) and not is_refused:
+            return RetryableError("timeout", f"no whole answer within {self._rules.timeout_s:g} s")
+        return RetryableError("connection", self._safe(error.__cause__ or error), is_connection=True)
 
     def _status_error(self, error: openai.APIStatusError) -> Exception:
         status, text = error.status_code, self._safe(error.message)
@@ -206,8 +214,26 @@ def open_client(base_url: str, api_key: str, rules: AskRules) -> openai.AsyncOpe
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # it logs a line with the whole address for every request
     limits = httpx2.Limits(max_connections=rules.concurrency, max_keepalive_connections=rules.concurrency)
     timeout = httpx2.Timeout(rules.timeout_s, connect=min(CONNECT_S, rules.timeout_s))
-    transport = openai.DefaultAioHttpClient(limits=limits, timeout=timeout)
-    return openai.AsyncOpenAI(base_url=base_url, api_key=api_key, max_retries=0, timeout=timeout, http_client=transport)
+    return openai.AsyncOpenAI(
+        base_url=without_credentials(base_url),
+        api_key=api_key,
+        max_retries=0,
+        timeout=timeout,
+        http_client=openai.DefaultAioHttpClient(limits=limits, timeout=timeout),
+        default_headers=basic_auth(base_url),
+    )
+
+
+def without_credentials(base_url: str) -> str:
+    """The base URL without user and password: the transport takes them only as a header."""
+    parts = urlsplit(base_url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def basic_auth(base_url: str) -> dict[str, str]:
+    """The header for the user and password of a base URL, in place of the key's; none if it has none."""
+    credentials, at, _ = urlsplit(base_url).netloc.rpartition("@")
+    return {"Authorization": f"Basic {base64.b64encode(unquote(credentials).encode()).decode()}"} if at else {}
 
 
 def is_about_document(text: str, code: str | None) -> bool:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import polars as pl
@@ -134,6 +135,7 @@ def ask_missing(
 
         async with open_client(address, secret, rules) as client:
             hidden = [secret] if secret != "none" else []
+            hidden += [part for part in (urlsplit(teacher.base_url).password,) if part]
             await ask_all(Teacher(client, endpoint, rules, prices, hidden), missing, teacher.concurrency, keep)
 
     with AskingProgress(len(missing)) as progress:
@@ -212,13 +214,13 @@ def serve_stand_in(brief: str, host: str = "127.0.0.1", port: int = 0, is_watche
 
     if is_watched:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
-    app = load_server(Path(brief)).app()
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
         except OSError as exc:
             raise ConfigError(f"cannot serve on {host}:{port}: {exc.strerror}; choose another port, or 0 for a free one") from exc
+        app = load_server(Path(brief)).app()
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=75, backlog=4096))
         listener.listen(4096)
         sys.stdout.write(f"{ADDRESS}http://{host}:{listener.getsockname()[1]}\n")
@@ -227,7 +229,8 @@ def serve_stand_in(brief: str, host: str = "127.0.0.1", port: int = 0, is_watche
 
 
 def _end_with_stdin() -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 1 << 16):  # not sys.stdin: its lock would be held when the interpreter ends
+        pass
     os._exit(0)
 
 

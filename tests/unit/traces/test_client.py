@@ -1,5 +1,6 @@
 import asyncio
 import email.utils
+import json
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,16 @@ import pytest
 from openai.types.chat import ChatCompletion
 
 from schemas.errors import FatalTeacherError
-from tasks.traces.client import AskRules, Prices, Teacher, is_about_document, price, retry_after_s
+from tasks.traces.client import (
+    AskRules,
+    Prices,
+    Teacher,
+    basic_auth,
+    is_about_document,
+    price,
+    retry_after_s,
+    without_credentials,
+)
 from tasks.traces.endpoints import Endpoint
 from tasks.traces.prompts import open_prompt
 from tasks.traces.requests import Answer, make_request
@@ -37,6 +47,13 @@ def _completion(**message: Any) -> ChatCompletion:  # a JSON object: each key ha
 def _status(status: int, text: str = "no", code: str | None = None) -> openai.APIStatusError:
     response = httpx2.Response(status, request=HTTP)
     return openai.APIStatusError(text, response=response, body={"code": code, "message": text})
+
+
+def _refused() -> openai.APITimeoutError:
+    """What the aiohttp transport makes of a refused connection."""
+    error = openai.APITimeoutError(request=HTTP)
+    error.__cause__ = httpx2.ConnectTimeout("Connect call failed")
+    return error
 
 
 def _teacher(*outcomes: object, rules: AskRules = RULES, secrets: tuple[str, ...] = ()) -> tuple[Teacher, list[object]]:
@@ -83,7 +100,8 @@ def test_ask_keeps_a_refusal_and_an_empty_answer_as_received() -> None:
         (_status(503), "http_503"),
         (openai.APIConnectionError(request=HTTP), "connection"),
         (openai.APITimeoutError(request=HTTP), "timeout"),
-        (ValueError("not JSON"), "broken_body"),
+        (_refused(), "connection"),
+        (json.JSONDecodeError("not JSON", "<html>", 0), "broken_body"),
         ("<html>", "broken_body"),
         (SimpleNamespace(choices=None), "broken_body"),
     ],
@@ -168,3 +186,10 @@ def test_is_about_document_knows_lengths_and_filters() -> None:
     assert is_about_document("This model's maximum context length is 8192 tokens", None)
     assert is_about_document("", "content_filter")
     assert not is_about_document("Unrecognized request argument: temperature", None)
+
+
+def test_basic_auth_takes_credentials_from_the_base_url_and_nowhere_else() -> None:
+    assert basic_auth("http://me:p%40ss@host/v1") == {"Authorization": "Basic bWU6cEBzcw=="}
+    assert without_credentials("http://me:p%40ss@host:1/v1?x=1") == "http://host:1/v1?x=1"
+    assert basic_auth("http://host/v1") == {}
+    assert without_credentials("http://host/v1") == "http://host/v1"
