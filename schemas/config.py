@@ -33,7 +33,9 @@ class IndexConfig(Section):
     """The label index and its gate."""
 
     exact_below_count: int = Field(50_000, ge=0, description="Below this many labels search is an exact matrix product.")
-    connectivity: int = Field(32, ge=4, le=128, description="usearch graph degree; 32 finds .967 of the top 100 of 100k, 16 .919.")
+    connectivity: int = Field(
+        32, ge=4, le=128, description="usearch graph degree; 32 finds .967 of the top 100 of 100k, 16 .919."
+    )
     expansion_add: int = Field(128, ge=8, le=4096, description="usearch candidates while building.")
     expansion_search: int = Field(512, ge=8, le=8192, description="usearch candidates while searching; 4 to 5 times k.")
     recall_sample_count: int = Field(500, ge=10, le=100_000, description="Queries for recall against exact search.")
@@ -80,6 +82,7 @@ class TeacherConfig(Section):
     concurrency: int = Field(32, ge=1, le=4096, description="Requests in flight.")
     max_attempts: int = Field(5, ge=1, le=50, description="Times a request is sent before it ends as an error row.")
     timeout_s: float = Field(600.0, gt=0, description="Deadline of one attempt, seconds; whole answer.")
+    retry_pause_s: float = Field(0.5, ge=0, le=60, description="Pause before the first retry, seconds; doubles up to 60 s.")
     max_error_frac: Fraction = Field(0.2, description="Share of failed requests above which the stage fails.")
     temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature.")
     max_completion_tokens: int = Field(4096, ge=16, description="Token limit of one answer, reasoning included.")
@@ -117,7 +120,9 @@ class DistillConfig(Section):
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="One student a method and seed.")
     dev_frac: Fraction = Field(0.1, description="Part of train kept for development, never test.")
     shortlist_size: int = Field(50, ge=5, le=1000, description="Candidates the refiner scores.")
-    shortlister_steps: int = Field(150, ge=1, description="Optimiser steps of the shortlister: 2 to 5 passes of train (8 overfit).")
+    shortlister_steps: int = Field(
+        150, ge=1, description="Optimiser steps of the shortlister: 2 to 5 passes of train (8 overfit)."
+    )
     refiner_steps: int = Field(200, ge=1, description="Optimiser steps of the refiner; 400 gave the same.")
     batch_size: int = Field(32, ge=2, description="Documents a step.")
     learning_rate: float = Field(2e-3, gt=0, description="Peak of a one-cycle schedule.")

@@ -48,7 +48,7 @@ class AskRules:
     concurrency: int
     max_attempts: int
     timeout_s: float
-    first_pause_s: float = 0.5
+    first_pause_s: float
 
     @property
     def connection_failure_limit(self) -> int:

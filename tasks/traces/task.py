@@ -123,7 +123,7 @@ def ask_missing(
     from tasks.traces.client import AskRules, Prices, Teacher, open_client
     from tasks.traces.progress import AskingProgress
 
-    rules = AskRules(teacher.concurrency, teacher.max_attempts, teacher.timeout_s)
+    rules = AskRules(teacher.concurrency, teacher.max_attempts, teacher.timeout_s, teacher.retry_pause_s)
     prices = Prices(teacher.prompt_usd_per_million, teacher.completion_usd_per_million)
     key = os.environ.get(teacher.api_key_env) or "none"
     secret = "none" if teacher.base_url == STAND_IN else key

@@ -42,7 +42,7 @@ from warehouse.stand_in_files import read_brief
 SAMPLE = Path(samples.__file__).parent / "debian_seealso_small"
 TRAIN, TEST, ASKED = 150, 30, 30
 EMBED = EmbedConfig()
-OPEN = {"prompt_kind": "open", "max_documents": ASKED}
+OPEN = {"prompt_kind": "open", "max_documents": ASKED, "retry_pause_s": 0.02}
 MISCHIEF = {"rate_limited": 0.15, "server_error": 0.15, "broken_json": 0.15, "cut_off": 0.1, "refusal": 0.1}
 
 
