@@ -13,6 +13,10 @@ OBJECT_AFTER = re.compile(r"[\s\"“‘«'`*_(\[]*(?:the |label )?[\"“‘«'`*
 OBJECT_BEFORE = re.compile(r"[\s\"”’»'`*_)\]?]*")
 
 
+MOST_SIDES = 40
+"""A longer row of labels in one sentence is a list; the sides of an argument are sought among the first of them."""
+
+
 class Argument(NamedTuple):
     """The sides of one step: what it decides about `subject`, set against `other`; `topic` is what `it` refers to later."""
 
@@ -50,6 +54,7 @@ def argument_of(low: str, start: int, end: int, named: Sequence[Named]) -> Argum
     The last judgement gives the verdict. It is about the label beside it (`keep vim`, `nano is out`); without one about the
     topic, the first label that is not set up as the other side.
     """
+    named = named[:MOST_SIDES]
     found = judgements(low, start, end)
     is_comparison = has_comparison(low, start, end)
     verdict = found[-1].verdict if found else "compare" if is_comparison else "none"

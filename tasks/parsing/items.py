@@ -1,12 +1,13 @@
 """Lists of labels as people write them: bullets, numbers, quotes, one a line; and the readings of one item."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
 from tasks.parsing.drafts import Link, Mention
 from tasks.parsing.names import Catalogue
+from tasks.parsing.spans import Taken
 
 BULLET = re.compile(r"[ \t>]*(?:[-*•–‣▪○●·+]|\(?\d{1,3}[.)]|\(?[a-z][.)]|\[[ xX]\])[ \t]+")
 LINE = re.compile(r"[^\n\r]+")
@@ -147,12 +148,12 @@ def _known_pieces(text: str, source: str, item: Item, catalogue: Catalogue, take
     return mentions if len(pieces) > 1 and 2 * known > len(pieces) else []
 
 
-def separated(text: str, start: int, end: int, whole: Sequence[tuple[int, int]] = ()) -> Iterator[tuple[int, int]]:
-    """The pieces of an enumeration between commas, semicolons, bars, `and`, `or`; none of these divides a `whole` span."""
+def separated(text: str, start: int, end: int, names: Taken | None = None) -> Iterator[tuple[int, int]]:
+    """The pieces of an enumeration between commas, semicolons, bars, `and`, `or`; none of these divides a name."""
     gaps = [(gap.start(), gap.end()) for gap in SEPARATOR.finditer(text, start, end)]
     at = start
     for gap_start, gap_end in [*gaps, (end, end)]:
-        if any(first <= gap_start and gap_end < last for first, last in whole):
+        if names is not None and gap_start < end and names.covers(gap_start, gap_end + 1):
             continue
         first, last = unwrapped(text, *trimmed(text, at, gap_start, " ."))
         if last > first:

@@ -14,6 +14,7 @@ from tasks.parsing.drafts import Link, Mention
 from tasks.parsing.items import CLAUSE, Item, item_mention, looks_like_sentence, separated
 from tasks.parsing.names import BRACKET_ID, Catalogue, head_of, normalise
 from tasks.parsing.sentences import MARKED, Sentence
+from tasks.parsing.spans import Taken
 
 Identity = int | str
 """What a mention is about: a label number, or the normalised text (its head, if it has one) when unknown."""
@@ -53,8 +54,10 @@ class MentionFinder:
         plain = self._plain(sentence)
         marked = (*self._marked(sentence), *self._numbered(sentence), *self._enumerated(sentence, plain))
         found: list[Named] = []
+        taken = Taken(sentence.start, sentence.end)
         for named in sorted((*marked, *plain), key=lambda named: named.mention.start - named.mention.end):
-            if not any(named.mention.start < n.mention.end and n.mention.start < named.mention.end for n in found):
+            if not taken.touches(named.mention.start, named.mention.end):
+                taken.add(named.mention.start, named.mention.end)
                 found.append(named)
         found.sort(key=lambda named: named.mention.start)
         return self._merged(found)
@@ -95,26 +98,25 @@ class MentionFinder:
 
     def _marked(self, sentence: Sentence) -> Iterator[Named]:
         quoted_until = -1
-        for match in MARKED.finditer(self.text, sentence.start, sentence.end):
+        matches = list(MARKED.finditer(self.text, sentence.start, sentence.end))
+        lists_candidates = bool(matches) and SHORTLIST_CUE.search(self.low, sentence.start, sentence.end) is not None
+        for match in matches:
             start, end = match.span(match.lastgroup or 0)
-            is_evidence = match.lastgroup not in ("strong", "code") and (
-                EVIDENCE_BEFORE.search(self.low, max(sentence.start, match.start() - 60), match.start()) is not None
-                or (quoted_until >= 0 and ENUMERATION_GAP.fullmatch(self.text, quoted_until, match.end()) is not None)
-                or (quoted_until >= 0 and ENUMERATION_GAP.fullmatch(self.text, quoted_until, start) is not None)
-            )
+            is_evidence = match.lastgroup not in ("strong", "code") and self._is_evidence(sentence, match, quoted_until)
             quoted_until = match.end() if is_evidence else -1
             link = self.catalogue.lookup(self.text[start:end], self.takes_ids)
+            # A text the catalogue does not know is a label if it begins a list item, or the sentence lists candidates.
+            may_be_new = lists_candidates or (sentence.is_item and start <= sentence.start + 2)
             if link is not None:
                 yield self.named(start, end, link, not is_evidence)
-            elif not is_evidence and self._may_be_new(sentence, start, end):
+            elif may_be_new and not is_evidence and _may_be_name(self.text[start:end]):
                 yield self.named(start, end, None, True)
 
-    def _may_be_new(self, sentence: Sentence, start: int, end: int) -> bool:
-        """A marked text the catalogue does not know is a label if it begins a list item, or the sentence lists candidates."""
-        if looks_like_sentence(self.text[start:end]) or not normalise(self.text[start:end]):
-            return False
-        heads_item = sentence.is_item and start <= sentence.start + 2
-        return heads_item or SHORTLIST_CUE.search(self.low, sentence.start, sentence.end) is not None
+    def _is_evidence(self, sentence: Sentence, match: re.Match[str], quoted_until: int) -> bool:
+        """True for words quoted from the document: after `the text says`, or next in a row of such."""
+        if quoted_until >= 0 and ENUMERATION_GAP.fullmatch(self.text, quoted_until, match.start(match.lastgroup or 0)):
+            return True
+        return EVIDENCE_BEFORE.search(self.low, max(sentence.start, match.start() - 60), match.start()) is not None
 
     def _numbered(self, sentence: Sentence) -> Iterator[Named]:
         for match in BRACKET_ID.finditer(self.text, sentence.start, sentence.end) if self.takes_ids else ():
@@ -146,14 +148,17 @@ class MentionFinder:
         colon = COLON.search(self.text, sentence.start, sentence.end)
         if colon is None or SHORTLIST_CUE.search(self.low, sentence.start, colon.start()) is None:
             return
-        names = [(named.mention.start, named.mention.end) for named in plain]
+        names = Taken(sentence.start, sentence.end, ((named.mention.start, named.mention.end) for named in plain))
         pieces = list(separated(self.text, colon.end(), sentence.end, names))
         for start, end in pieces if len(pieces) > 1 else []:
             link = self.catalogue.lookup(self.text[start:end], self.takes_ids)
-            holds_name = any(start < last and first < end for first, last in names)
             is_short = len(self.text[start:end].split()) <= PIECE_WORDS
-            if link is not None or (is_short and not holds_name and not MARKED.search(self.text, start, end)):
+            if link is not None or (is_short and not names.touches(start, end) and not MARKED.search(self.text, start, end)):
                 yield self.named(start, end, link, True)
+
+
+def _may_be_name(text: str) -> bool:
+    return not looks_like_sentence(text) and bool(normalise(text))
 
 
 def identity_of(text: str, link: Link | None) -> Identity:
@@ -176,8 +181,11 @@ class KnownLabels:
     def among(self, finder: MentionFinder, sentence: Sentence, found: Sequence[Named], takes_sure: bool = False) -> list[Named]:
         """The mentions of a sentence that are of known labels, and any sure ones if wished, by place."""
         kept = [named for named in found if named.identity in self._identities or (takes_sure and named.is_sure)]
-        for match in self._unknown.finditer(finder.text, sentence.start, sentence.end) if self._unknown else ():
-            if not any(named.mention.start < match.end() and match.start() < named.mention.end for named in kept):
+        if self._unknown is None:
+            return kept
+        taken = Taken(sentence.start, sentence.end, ((named.mention.start, named.mention.end) for named in kept))
+        for match in self._unknown.finditer(finder.text, sentence.start, sentence.end):
+            if not taken.touches(match.start(), match.end()):
                 kept.append(finder.named(match.start(), match.end(), None, True))
         return sorted(kept, key=lambda named: named.mention.start)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tasks.parsing.arguments import Argument, argument_of, distinct, masked
+from tasks.parsing.arguments import MOST_SIDES, Argument, argument_of, distinct, masked
 from tasks.parsing.boundary import StepEvents, boundary_evidence, find_boundary
 from tasks.parsing.cues import CONCLUDE_CUE, REFINE_CUE, decisions
 from tasks.parsing.drafts import Mention, StepDraft, TraceDraft
@@ -77,10 +77,11 @@ def _pieces(low: str, start: int, end: int, named: list[Named]) -> list[Piece]:
     whole = Piece(start, end, tuple(named), argument_of(low, start, end, named), concludes)
     if len(distinct(named)) < 2:
         return [whole]
-    clauses = _deciding_clauses(low, whole)
+    clauses = _deciding_clauses(low, whole) if len(named) <= MOST_SIDES else []
     if len(clauses) > 1:
         return clauses
-    return [whole] if whole.argument.other is not None else _listed_pieces(low, whole)
+    is_argued = whole.argument.other is not None and len(named) <= MOST_SIDES
+    return [whole] if is_argued else _listed_pieces(low, whole)
 
 
 def _deciding_clauses(low: str, whole: Piece) -> list[Piece]:

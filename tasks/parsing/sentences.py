@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tasks.parsing.cues import REFINE_CUE, SHORTLIST_CUE
 from tasks.parsing.items import BULLET, LINE, RULE_OR_FENCE, looks_like_sentence, trimmed
+from tasks.parsing.spans import Taken
 
 MARKED = re.compile(
     r"\*\*(?P<strong>[^*\n]{1,200}?)\*\*"
@@ -68,10 +69,11 @@ def _announces_list(low: str, is_heading: bool = False) -> bool | None:
 
 def _sentence_spans(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     stops = list(STOP.finditer(text, start, end))
-    quoted = [m.span() for m in MARKED.finditer(text, start, end)] if len(stops) > 1 or (stops and stops[0].end() < end) else []
+    marked = MARKED.finditer(text, start, end) if stops and stops[0].end() < end else ()
+    quoted = Taken(start, end, ((match.start() + 1, match.end() - 1) for match in marked))
     first = start
     for stop in stops:
-        if any(opened < stop.start() < closed - 1 for opened, closed in quoted):
+        if quoted.touches(stop.start(), stop.start() + 1):
             continue
         if ABBREVIATION.search(text, max(first, stop.start() - 8), stop.start() + 1):
             continue
