@@ -31,6 +31,7 @@ RIVAL_COSINE = 0.4
 """A dropped label is compared with a kept one that it is related to, or that is at least so near."""
 
 WORDS_PER_STEP = 2
+INVENTED_WORDS = 4
 
 
 @dataclass(frozen=True)
@@ -206,10 +207,10 @@ class StandIn:
         return evidence
 
     def _invent(self, draw: random.Random) -> str:
-        """A name like the catalogue's that is not in it: the first words of one label, the last of another."""
+        """A name in the catalogue's words that is not in it: a word from each of several labels, so near to none."""
         for _ in range(10):
-            first, last = (self.names[draw.randrange(len(self.names))].split() for _ in range(2))
-            name = " ".join([*first[: (len(first) + 1) // 2], *last[len(last) // 2 :]])
+            labels = [self.names[draw.randrange(len(self.names))] for _ in range(INVENTED_WORDS)]
+            name = " ".join(draw.choice(label.split()).strip(".,:;()") for label in labels)
             if name.lower() not in self._taken:
                 return name
         return f"{name} (other)"
