@@ -36,10 +36,12 @@ def trace_rows(
     rows = mean_by_bin("focus", focus(steps, document), bins, bin_count)
     if trace.targets:
         targets = np.array(trace.targets, dtype=np.int32)
-        near = index.vectors_of(near_misses(index, targets, trace.left_out, settings.near_miss_count))
-        rows += mean_by_bin("confusion", confusion(steps, near), bins, bin_count)
-        floor = confusion_floor(index.vectors_of(targets), near)
-        rows += [("confusion_floor", bin_centre(i, bin_count), floor, trace.steps.height) for i in range(bin_count)]
+        near_ids = near_misses(index, targets, trace.left_out, settings.near_miss_count)
+        if len(near_ids):
+            near = index.vectors_of(near_ids)
+            rows += mean_by_bin("confusion", confusion(steps, near), bins, bin_count)
+            floor = confusion_floor(index.vectors_of(targets), near)
+            rows += [("confusion_floor", bin_centre(i, bin_count), floor, trace.steps.height) for i in range(bin_count)]
     return rows + shortlist_rows(shortlist_entries(trace, bin_count), set(trace.targets), trace.kept_count, bin_count)
 
 

@@ -1,5 +1,6 @@
 """Focus, Confusion and the shortlist along a trace: pure functions over arrays, then rows of `core_trajectories`."""
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -98,8 +99,15 @@ def shortlist_rows(entries: Iterable[ShortlistEntry], targets: set[int], kept_co
 
 
 def readable_step(text: str) -> str:
-    """The step without JSON syntax and list marks: what is embedded."""
-    return " ".join(part for part in _SYNTAX.sub(" ", text).split() if part) or text
+    """The step without list marks and tags, and of a JSON object only its texts: what is embedded."""
+    if text.startswith("{"):
+        try:
+            said = [value for value in json.loads(text).values() if isinstance(value, str)]
+        except ValueError:
+            said = []
+        if said:
+            return " ".join(" ".join(said).split())
+    return " ".join(_SYNTAX.sub(" ", text).split()) or text
 
 
 _SYNTAX = re.compile(r'[{}\[\]"]|\\n|^\s*(?:[-*•]|\d+[.)])\s+|</?[a-z_]+>')

@@ -33,10 +33,10 @@ def test_parse_traces_writes_every_answer_once(prepared: tuple[RunRef, StageInpu
     with caplog.at_level(logging.INFO, "tasks.parsing"):
         result = parse_traces.fn(run, inputs, LENIENT, EMBED)
     tables = parsed(result)
-    assert sorted(tables["core_traces"]["document_id"]) == ["d0", "t0", "t1"]
+    assert sorted(tables["core_traces"]["document_id"]) == ["d0", "t0", "t4"]
     assert dict(tables["core_traces"].select("document_id", "answer_format").iter_rows()) == {
         "t0": "prose",
-        "t1": "json",
+        "t4": "json",
         "d0": "tagged",
     }
     assert tables["core_rejects"].select("source_key", "reject_reason").rows() == [(f"{3:064x}:d1", "teacher_error")]

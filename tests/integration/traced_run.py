@@ -36,7 +36,7 @@ TAGGED = (
 )
 ANSWERS: tuple[dict[str, Any], ...] = (
     {"document_id": "t0", "split": "test", "completion_text": "- editor", "reasoning_text": PROSE},
-    {"document_id": "t1", "split": "test", "completion_text": JSON},
+    {"document_id": "t4", "split": "test", "completion_text": JSON},
     {"document_id": "d0", "split": "train", "completion_text": TAGGED},
     {"document_id": "d1", "split": "train", "error_kind": "TransientTeacherError", "error_text": "429"},
 )

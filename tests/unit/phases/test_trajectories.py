@@ -75,5 +75,7 @@ def test_near_misses_of_no_target_are_undefined() -> None:
 
 
 def test_readable_step_drops_syntax_and_keeps_words() -> None:
-    assert readable_step('{"label": "vim: editor", "verdict": "keep"}') == "label : vim: editor , verdict : keep"
+    step = '{"label": "vim: editor", "verdict": "keep", "compared_to": null, "reason": "it says \\"modes\\""}'
+    assert readable_step(step) == 'vim: editor keep it says "modes"'
+    assert readable_step('{"label": "vim", "verd') == "label : vim , verd"
     assert readable_step("- <step>Keep vim</step>") == "Keep vim"
