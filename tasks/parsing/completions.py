@@ -8,7 +8,7 @@ from tasks.parsing.cues import ANSWER_HEADING, REFUSAL, lowered
 from tasks.parsing.drafts import Mention, RejectDraft, StepDraft, TraceDraft
 from tasks.parsing.items import answer_mentions, list_items, trimmed
 from tasks.parsing.json_form import find_answer_object, read_json_answer
-from tasks.parsing.mentions import MentionFinder, identity_of
+from tasks.parsing.mentions import MentionFinder
 from tasks.parsing.names import Catalogue
 from tasks.parsing.prose_form import read_reasoning
 from tasks.parsing.sentences import sentences
@@ -139,7 +139,7 @@ def _with_reasoning(
     raw: Completion, source: str, region: Span, draft: TraceDraft, answers: list[Mention], catalogue: Catalogue
 ) -> TraceDraft:
     """The answers of a draft with the shortlist and steps of free reasoning; conclusions stand in for a missing list."""
-    known = [identity_of(mention.text, mention.link) for mention in answers]
+    known = [catalogue.identity(mention.text, mention.link) for mention in answers]
     reasoning = read_reasoning(_text(raw, source), source, [region], catalogue, raw.takes_ids, known)
     if not answers:
         answers = [step.subject for step in reasoning.steps if step.phase == "answer" and step.subject]

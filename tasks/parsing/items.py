@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
+from tasks.parsing.cues import judgements, lowered
 from tasks.parsing.drafts import Link, Mention
 from tasks.parsing.names import Catalogue
 from tasks.parsing.spans import Taken
@@ -21,6 +22,9 @@ SCORE = re.compile(
 )
 CLAUSE = re.compile(r"\s+[-–—]+>?\s+|\s+→\s+|:\s+|\s+\(|\s+\[|;\s+|,\s+")
 SEPARATOR = re.compile(r"\s*[,;|]\s*(?:and\s+|or\s+)?|\s+and\s+|\s+or\s+")
+REMARK_START = re.compile(
+    r"(?:it|its|this|that|the|a|an|because|since|as|for|also|maybe|named|mentioned|likely|probably|very|most)\b"
+)
 LONGEST_NAME = 300
 """Longer texts are no label names, and are not looked up."""
 
@@ -82,12 +86,24 @@ def readings(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def known_reading(text: str, item: Item, catalogue: Catalogue, takes_ids: bool) -> tuple[int, int, Link] | None:
-    """The first reading the catalogue knows, with its link."""
+    """The first reading the catalogue knows, with its link.
+
+    Where labels are called `vim: an editor`, `vim: a river` is another label, not `vim` with a remark.
+    """
     for start, end in readings(text, item.start, item.end):
         link = catalogue.lookup(text[start:end], takes_ids) if start < end <= start + LONGEST_NAME else None
-        if link is not None:
+        if link is not None and (is_remark_cut(text, item, end) or not catalogue.has_tail(link.label_id)):
             return start, end, link
     return None
+
+
+def is_remark_cut(text: str, item: Item, end: int) -> bool:
+    """True if what follows a reading is no more than a remark; after a bare colon it must read like one."""
+    rest = text[end : item.end].lstrip()
+    if not rest.startswith(":") or rest.startswith((":*", ":_")):
+        return True
+    said = lowered(rest[1:].strip())
+    return looks_like_sentence(said) or REMARK_START.match(said) is not None or bool(judgements(said, 0, len(said)))
 
 
 def item_mention(text: str, source: str, item: Item, catalogue: Catalogue, takes_ids: bool) -> Mention | None:
@@ -99,7 +115,7 @@ def item_mention(text: str, source: str, item: Item, catalogue: Catalogue, takes
         return None
     spans = [span for span in dict.fromkeys(readings(text, item.start, item.end)) if span[1] > span[0]]
     start, end = spans[1] if OPENED.match(text, item.start, item.end) and len(spans) > 1 else spans[0]
-    others = [text[s:e] for s, e in spans if (s, e) != (start, end)]
+    others = [text[s:e] for s, e in spans if (s, e) != (start, end) and is_remark_cut(text, item, e)]
     return Mention(text[start:end], source, start, end, None, (text[start:end], *others[:2]))
 
 

@@ -6,7 +6,7 @@ import re
 from tasks.parsing.cues import named_verdict
 from tasks.parsing.drafts import Mention, StepDraft, TraceDraft
 from tasks.parsing.json_scanner import BrokenJsonError, Node, scan_json
-from tasks.parsing.mentions import KnownLabels, MentionFinder, identity_of
+from tasks.parsing.mentions import KnownLabels, MentionFinder
 from tasks.parsing.names import Catalogue
 from tasks.parsing.prose_form import judged_steps
 from tasks.parsing.sentences import sentences
@@ -66,7 +66,7 @@ def read_json_answer(text: str, node: Node, catalogue: Catalogue, takes_ids: boo
     answer = _part(node, ANSWER_KEYS)
     answers = [(item, _mention(item, catalogue, takes_ids)) for item in answer.items or [answer]]
     draft.answers = [mention for _, mention in answers if mention]
-    known = KnownLabels(identity_of(m.text, m.link) for m in [*(m for m, _ in draft.shortlist), *draft.answers])
+    known = KnownLabels(catalogue.identity(m.text, m.link) for m in [*(m for m, _ in draft.shortlist), *draft.answers])
     draft.steps += _steps(text, _part(node, STEP_KEYS), catalogue, takes_ids, known)
     draft.steps += [StepDraft(SOURCE, item.start, item.end, "answer", subject=mention) for item, mention in answers if mention]
     return draft

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from tasks.parsing.cues import DOCUMENT_CUE, EVIDENCE_BEFORE, SHORTLIST_CUE, lowered
 from tasks.parsing.drafts import Link, Mention
 from tasks.parsing.items import CLAUSE, Item, item_mention, looks_like_sentence, separated
-from tasks.parsing.names import BRACKET_ID, Catalogue, head_of, normalise
+from tasks.parsing.names import BRACKET_ID, Catalogue, normalise
 from tasks.parsing.sentences import MARKED, Sentence
 from tasks.parsing.spans import Taken
 
@@ -89,12 +89,12 @@ class MentionFinder:
     def named(self, start: int, end: int, link: Link | None, is_sure: bool) -> Named:
         """The mention at a span."""
         text = self.text[start:end]
-        return Named(Mention(text, self.source, start, end, link), identity_of(text, link), is_sure)
+        return Named(Mention(text, self.source, start, end, link), self.catalogue.identity(text, link), is_sure)
 
     def _listed_item(self, sentence: Sentence) -> Named | None:
         item = Item(sentence.start, sentence.end, sentence.is_item)
         mention = item_mention(self.text, self.source, item, self.catalogue, self.takes_ids)
-        return Named(mention, identity_of(mention.text, mention.link), True) if mention else None
+        return Named(mention, self.catalogue.identity(mention.text, mention.link), True) if mention else None
 
     def _marked(self, sentence: Sentence) -> Iterator[Named]:
         quoted_until = -1
@@ -161,13 +161,6 @@ def _may_be_name(text: str) -> bool:
     return not looks_like_sentence(text) and bool(normalise(text))
 
 
-def identity_of(text: str, link: Link | None) -> Identity:
-    """The label a mention leads to; for an unknown text its words before `: `."""
-    if link is not None and link.label_id is not None:
-        return link.label_id
-    return normalise(head_of(text) or text)
-
-
 class KnownLabels:
     """Labels that a trace names for sure somewhere: naming them in plain text counts, in the catalogue or not."""
 
@@ -180,13 +173,13 @@ class KnownLabels:
 
     def among(self, finder: MentionFinder, sentence: Sentence, found: Sequence[Named], takes_sure: bool = False) -> list[Named]:
         """The mentions of a sentence that are of known labels, and any sure ones if wished, by place."""
-        kept = [named for named in found if named.identity in self._identities or (takes_sure and named.is_sure)]
-        if self._unknown is None:
-            return kept
-        taken = Taken(sentence.start, sentence.end, ((named.mention.start, named.mention.end) for named in kept))
-        for match in self._unknown.finditer(finder.text, sentence.start, sentence.end):
-            if not taken.touches(match.start(), match.end()):
-                kept.append(finder.named(match.start(), match.end(), None, True))
+        unknown = list(self._unknown.finditer(finder.text, sentence.start, sentence.end)) if self._unknown else []
+        taken = Taken(sentence.start, sentence.end, (match.span() for match in unknown))
+        kept = [finder.named(match.start(), match.end(), None, True) for match in unknown]
+        for named in found:
+            is_known = named.identity in self._identities or (takes_sure and named.is_sure)
+            if is_known and not taken.touches(named.mention.start, named.mention.end):
+                kept.append(named)
         return sorted(kept, key=lambda named: named.mention.start)
 
 

@@ -95,9 +95,16 @@ class Catalogue:
         """Every unambiguous normalised name, identifier and head, with its label."""
         return {k: v for k, v in {**self._heads, **self._normal}.items() if v != AMBIGUOUS}
 
-    def name_of(self, label_id: int) -> str:
-        """The label's name."""
-        return self._names[label_id]
+    def has_tail(self, label_id: int | None) -> bool:
+        """True if the label's name goes on after `: `."""
+        return label_id is not None and head_of(self._names[label_id]) is not None
+
+    def identity(self, text: str, link: Link | None) -> "int | str":
+        """What a mention is about: its label; for an unknown text its words, before `: ` if these name no label themselves."""
+        if link is not None and link.label_id is not None:
+            return link.label_id
+        head = head_of(text)
+        return normalise(text if head is None or self.lookup(head) is not None else head)
 
     def lookup(self, text: str, takes_ids: bool = False) -> Link | None:
         """Link a mention by id, exact name or normalised name.

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from tasks.parsing.drafts import Mention, StepDraft, TraceDraft
 from tasks.parsing.items import answer_mentions, list_items, trimmed
-from tasks.parsing.mentions import KnownLabels, MentionFinder, identity_of
+from tasks.parsing.mentions import KnownLabels, MentionFinder
 from tasks.parsing.names import Catalogue
 from tasks.parsing.prose_form import judged_steps
 
@@ -37,7 +37,7 @@ def read_tagged_answer(text: str, start: int, end: int, catalogue: Catalogue, ta
         draft.steps.append(StepDraft(SOURCE, *span, "shortlist", subject=mention))
     answer = sections.get("answer")
     draft.answers = answer_mentions(text, SOURCE, *answer, catalogue, takes_ids) if answer else []
-    known = KnownLabels(identity_of(m.text, m.link) for m in [*(m for m, _ in draft.shortlist), *draft.answers])
+    known = KnownLabels(catalogue.identity(m.text, m.link) for m in [*(m for m, _ in draft.shortlist), *draft.answers])
     finder = MentionFinder(text, SOURCE, catalogue, takes_ids)
     reasoning = sections.get("reasoning")
     draft.steps += judged_steps(finder, _step_spans(text, *reasoning), known) if reasoning else []
