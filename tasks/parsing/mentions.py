@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from tasks.parsing.cues import DOCUMENT_CUE, EVIDENCE_BEFORE, SHORTLIST_CUE, lowered
 from tasks.parsing.drafts import Link, Mention
-from tasks.parsing.items import CLAUSE, Item, item_mention, looks_like_sentence, separated
+from tasks.parsing.items import Item, item_mention, looks_like_sentence, separated
 from tasks.parsing.names import BRACKET_ID, Catalogue, normalise
 from tasks.parsing.sentences import MARKED, Sentence
 from tasks.parsing.spans import Taken
@@ -20,6 +20,7 @@ Identity = int | str
 """What a mention is about: a label number, or the normalised text (its head, if it has one) when unknown."""
 
 ENUMERATION_GAP = re.compile(r"[\"”’'»`*_)\]]*\s*(?:\([^)]*\)\s*)?(?:[,;]|and|or)[,;\s]*(?:and\s+|or\s+)?[\"“‘'«`*_(\[]*")
+HEAD_MARK = re.compile(r"[\"”’`*_]*(?::\s|\s+[-–—→]+>?\s)")
 PIECE_WORDS = 4
 """An unknown piece of an enumeration of more words is no label."""
 
@@ -141,7 +142,7 @@ class MentionFinder:
             return False
         if end >= sentence.end - 2 and not any(char.isalnum() for char in self.text[end : sentence.end]):
             return True
-        return sentence.is_item and CLAUSE.match(self.text, end, sentence.end) is not None
+        return sentence.is_item and HEAD_MARK.match(self.text, end, sentence.end) is not None
 
     def _enumerated(self, sentence: Sentence, plain: Sequence[Named]) -> Iterator[Named]:
         """Pieces after the colon of a sentence that announces candidates, such as `Candidates: vim, emacs and nano`."""

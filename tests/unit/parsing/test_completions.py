@@ -272,6 +272,12 @@ def test_candidate_numbers_stand_for_labels_in_prose() -> None:
     assert decided(draft)[0] == ("keep", "tig", None)
 
 
+def test_an_everyday_word_that_is_a_label_counts_only_where_it_is_marked() -> None:
+    steps = ["Less [4] is more.", "Less, in short, is no word for it.", "less: a pager, drop.", "I drop `less`."]
+    draft = trace(json.dumps({"shortlist": ["[4]"], "steps": steps, "answer": ["[4]"]}), takes_ids=True)
+    assert [uid(step.subject) for step in draft.steps if step.phase == "refine"] == ["git", None, "less", "less"]
+
+
 def test_answers_by_commas_on_one_line_are_several_but_a_title_with_commas_is_one() -> None:
     assert answers(trace("vim, emacs and nano", "Candidates: vim, emacs, nano.")) == ["vim", "emacs", "nano"]
     assert answers(trace(NAME["git"], "Candidates: git, tig.")) == ["git"]
