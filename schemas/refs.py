@@ -53,6 +53,8 @@ class StageResult(Frozen):
     tables: tuple[TableRef, ...] = ()
     artifacts: tuple[ArtifactRef, ...] = ()
     cost: StageCost = StageCost()
+    is_complete: bool = True
+    """False: something failed that may pass, so the next run tries the stage again."""
 
 
 class StageOutput(Frozen):
@@ -69,6 +71,7 @@ class StageOutput(Frozen):
     duration_s: float
     published_at: str
     is_reused: bool = False
+    is_complete: bool = True
 
 
 class StageInputs(Frozen):

@@ -17,12 +17,12 @@ class LexicalIndex:
         words = TfidfVectorizer(sublinear_tf=True, dtype=np.float32)
         grams = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 4), sublinear_tf=True, dtype=np.float32)
         self._vectorizer = FeatureUnion([("words", words), ("grams", grams)])
-        self._labels = self._vectorizer.fit_transform(texts).tocsr()
+        self._labels = self._vectorizer.fit_transform(texts).T.tocsr()  # [term, label]: transposed once, not per query
         self.label_ids = label_ids
 
     def score(self, texts: Sequence[str]) -> Scores:
         """Cosines [text, label] in 0..1: the mean of the word and the character cosine."""
-        product = self._vectorizer.transform(texts) @ self._labels.T
+        product = self._vectorizer.transform(texts) @ self._labels
         return np.asarray(product.toarray() / 2, dtype=np.float32)
 
     def search(self, texts: Sequence[str], k: int) -> Ranking:

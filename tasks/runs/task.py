@@ -19,7 +19,7 @@ from schemas.tables import OUT_CHECKS, OUT_CONTRASTS, OUT_COSTS, OUT_METRICS, OU
 from tasks.runs.leaderboard import leaderboard_query, leaderboard_table
 from tasks.runs.records import cost_rows, published_rows
 from tasks.runs.settings import resolve_config, seeds_of
-from warehouse.atomic import hash_dir
+from warehouse.atomic import hash_dir, hash_file
 from warehouse.duck import VIEWS, query_warehouse, replace_published, stored_root, upsert, write_warehouse
 from warehouse.layout import checked_name, checks_path, report_dir, run_dir, warehouse_path
 from warehouse.parquet import read_table, write_table
@@ -151,11 +151,25 @@ def hash_source(path: str | None) -> str:
     return hash_dir(Path(path))
 
 
+def hash_knowledge(run: RunRef) -> str:
+    """SHA-256 of the stand-in's knowledge file, or nothing if there is none.
+
+    Raises:
+        ConfigError: the setting names a file that is not there.
+    """
+    knowledge = run.config.teacher.stand_in.knowledge
+    if knowledge is None:
+        return ""
+    if not Path(knowledge).is_file():
+        raise ConfigError(f"teacher.stand_in.knowledge = {knowledge!r}: there is no such file")
+    return hash_file(Path(knowledge))
+
+
 def reuse_stage(run: RunRef, stage: str, inputs: StageInputs, source_hash: str) -> StageOutput | None:
     """The earlier publication made from exactly the same code, settings and inputs, if its files are intact."""
     wanted = fingerprint(run, STAGES[stage], inputs, source_hash)
     found = find_output(run.root_path, run.dataset, stage, wanted)
-    if found is None:
+    if found is None or not found.is_complete:
         return None
     reused = found.model_copy(update={"is_reused": True})
     save_output(run, reused)
@@ -178,6 +192,7 @@ def publish_stage(
         cost=result.cost,
         duration_s=time.monotonic() - started,
         published_at=now_text(),
+        is_complete=result.is_complete,
     )
     save_output(run, output)
     rows = ", ".join(f"{ref.table} {ref.row_count}" for ref in output.tables)

@@ -83,7 +83,8 @@ def generate_traces(run: RunRef, inputs: StageInputs, teacher: TeacherConfig, em
     )
     refuse_failures([answers[key] for key in sorted(keys)], teacher.max_error_frac)
     table = write_table(run, "trace", RAW_TRACES, trace_rows(run.dataset, requests, answers))
-    return StageResult(tables=(table,), cost=asking_cost(sent, len(requests)))
+    is_complete = not unanswered(requests, answers)
+    return StageResult(tables=(table,), cost=asking_cost(sent, len(requests)), is_complete=is_complete)
 
 
 def make_requests(

@@ -110,3 +110,17 @@ def test_sql_lets_only_queries_through(root: str) -> None:
         ask_warehouse(root, "drop table out_runs")
     with pytest.raises(ConfigError, match="no_such_column"):
         ask_warehouse(root, "select no_such_column from runs")
+
+
+def test_a_stage_that_is_not_complete_is_tried_again(root: str, tmp_path: Path) -> None:
+    run = open_run("ingest", "tiny", root, None, [])
+    calls = []
+
+    def work(_: StageInputs) -> StageResult:
+        calls.append(1)
+        return StageResult(is_complete=len(calls) > 1)
+
+    assert not run_stage(run, "ingest", work, "some source").is_reused
+    assert not run_stage(run, "ingest", work, "some source").is_reused
+    assert run_stage(run, "ingest", work, "some source").is_reused
+    assert len(calls) == 2
