@@ -25,7 +25,7 @@ orders the best {shortlist_size}. It learnt from {learnt}.
 | steps | {shortlister_steps} shortlister, {refiner_steps} refiner, {batch_size} documents each |
 | peak learning rate | {learning_rate:g} |
 | weight of phase 1, of phase 2 | {lambda_p1:g}, {lambda_p2:g} (only where the method has the phase) |
-| training time | {train_seconds:.1f} s on one core |
+| training time | {train_cpu_s:.1f} CPU seconds |
 
 ## On the development documents, against known targets
 {metrics}

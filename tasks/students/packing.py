@@ -48,7 +48,7 @@ class StudentDescription(BaseModel):
     dev_document_count: int
     dev_metrics: dict[str, float]
     parameter_count: int
-    train_seconds: float
+    train_cpu_s: float
     remembered_uids: tuple[str, ...]
 
 

@@ -233,7 +233,7 @@ def _optimise(
         terms = losses(batch)
         total = Term("total_loss", 1.0, torch.stack([term.weight * term.value for term in terms]).sum())
         if not torch.isfinite(total.value):
-            seen = {term.name: float(term.value) for term in terms}
+            seen = {term.name: float(term.value.detach()) for term in terms}
             raise TrainingError(f"{component}: the loss at step {step} is not finite: {seen}; lower distill.learning_rate")
         optimiser.zero_grad()
         torch.autograd.backward(total.value)

@@ -1,0 +1,222 @@
+"""Train and predict on real Parquet tables and a real label index; vectors are given, so no model is loaded."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from schemas.config import DistillConfig, EmbedConfig, PipelineConfig
+from schemas.errors import ConfigError, StorageError, TrainingError
+from schemas.refs import RunRef, StageInputs, StageResult, TableRef
+from schemas.tables import TABLES
+from tasks.labels.embedder import hash_text
+from tasks.students.task import predict_students, train_students
+from warehouse.checkpoints import keep_only
+from warehouse.embedding_store import EmbeddingStore
+from warehouse.index_store import IndexManifest, save_index
+from warehouse.layout import artifact_path
+from warehouse.parquet import artifact_ref, read_table, write_table
+
+WORDS = ["vim", "emacs", "gimp", "inkscape", "gcc", "clang", "python", "ruby", "mutt", "thunderbird"]
+TRAIN_COUNT, TEST_COUNT = 40, 6
+EMBED = EmbedConfig()
+DISTILL = DistillConfig(
+    methods=("answers", "mechanistic"), has_supervised_reference=False, seeds=(0,), shortlist_size=5, shortlister_steps=12,
+    refiner_steps=6, batch_size=8,
+)  # fmt: skip
+FILTERED = ("test0", 3)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the tasks are given."""
+
+    run: RunRef
+    inputs: StageInputs
+
+    def train(self, distill: DistillConfig = DISTILL) -> StageResult:
+        return train_students.fn(self.run, self.inputs, distill, EMBED)
+
+    def predict(self, trained: StageResult, count: int = 10, embed: EmbedConfig = EMBED) -> pl.DataFrame:
+        artifacts = {**self.inputs.artifacts, "students": trained.artifacts[0]}
+        return read_table(
+            predict_students.fn(self.run, StageInputs(tables=self.inputs.tables, artifacts=artifacts), count, embed)
+        )
+
+
+def answer_of(document: int) -> int:
+    return document % len(WORDS)
+
+
+def put(run: RunRef, name: str, rows: list[dict[str, object]]) -> TableRef:
+    """Write rows as a table; columns that are not given are null."""
+    table = TABLES[name]
+    frame = pl.DataFrame(rows, infer_schema_length=None).with_columns(dataset=pl.lit("tiny")) if rows else table.empty()
+    missing = [pl.lit(None).alias(column) for column in table.columns if column not in frame.columns]
+    return write_table(run, "given", table, table.conform(frame.with_columns(missing)))
+
+
+def documents() -> dict[str, str]:
+    texts = {f"train{i}": f"a text about {WORDS[answer_of(i)]}, number {i}" for i in range(TRAIN_COUNT)}
+    return texts | {f"test{i}": f"more about {WORDS[answer_of(i)]}, number {i}" for i in range(TEST_COUNT)}
+
+
+def trace_rows() -> dict[str, list[dict[str, object]]]:
+    """Each train document's label is kept, the next is dropped; one trace has no label that links."""
+    rows: dict[str, list[dict[str, object]]] = {
+        name: [] for name in ("core_traces", "core_shortlist", "core_steps", "core_answers")
+    }
+    for i in range(TRAIN_COUNT):
+        key: dict[str, object] = {"trace_id": f"t{i}", "document_id": f"train{i}"}
+        label, other = (None, None) if i == 0 else (answer_of(i), answer_of(i + 1))
+        rows["core_traces"].append(key)
+        rows["core_answers"].append(key | {"rank": 1, "label_id": label})
+        rows["core_shortlist"] += [key | {"rank": 1, "label_id": label}, key | {"rank": 2, "label_id": other}]
+        rows["core_steps"] += [
+            key | {"step": 0, "verdict": "keep", "target_label_id": label},
+            key | {"step": 1, "verdict": "drop", "target_label_id": label, "near_miss_label_id": other},
+        ]
+    return rows
+
+
+def tables(run: RunRef) -> dict[str, TableRef]:
+    splits = {d: d.rstrip("0123456789") for d in documents()}
+    texts: list[dict[str, object]] = [{"document_id": d, "split": splits[d], "document_text": t} for d, t in documents().items()]
+    labels: list[dict[str, object]] = [
+        {"label_id": i, "label_uid": w, "label_name": f"{w}: a tool", "description_text": ""} for i, w in enumerate(WORDS)
+    ]
+    pairs = [(d, answer_of(int(d[5 if d.startswith("train") else 4 :])), False) for d in documents()] + [(*FILTERED, True)]
+    relevance: list[dict[str, object]] = [
+        {"document_id": d, "label_id": i, "split": splits[d], "relevance": float(not f), "is_filtered": f} for d, i, f in pairs
+    ]
+    rows = {"core_documents": texts, "core_labels": labels, "core_relevance": relevance, **trace_rows()}
+    return {name: put(run, name, table) for name, table in rows.items()}
+
+
+def save_vectors(run: RunRef, labels_hash: str) -> Path:
+    """A label index of axes, and a cached vector of every document beside its label's."""
+    noise = np.random.default_rng(0).standard_normal((TRAIN_COUNT + TEST_COUNT, len(WORDS))) * 0.2
+    answers = [*(answer_of(i) for i in range(TRAIN_COUNT)), *(answer_of(i) for i in range(TEST_COUNT))]
+    vectors = np.eye(len(WORDS))[answers] + noise
+    unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    EmbeddingStore(run.root_path, f"{EMBED.model}-{EMBED.document_tokens}").append(
+        [hash_text(text) for text in documents().values()], unit
+    )
+    path = artifact_path(run.root_path, run.run_id, "index", "label_index")
+    numbers = {"connectivity": 32, "expansion_add": 128, "expansion_search": 512, "recall_sample_count": 1}
+    recalls = dict.fromkeys(("recall_at_10", "recall_at_100", "min_recall_at_10", "min_recall_at_100"), 1.0)
+    described = {"embedder": EMBED.model, "token_count": 32, "label_count": len(WORDS), "d_model": len(WORDS)}
+    manifest = IndexManifest.model_validate({**described, **numbers, **recalls, "labels_hash": labels_hash, "is_exact": True})
+    save_index(path, np.arange(len(WORDS), dtype=np.int32), np.eye(len(WORDS), dtype=np.float32), None, manifest)
+    return path
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    run = RunRef(root=str(tmp_path), run_id="r1", dataset="tiny", command="distill", config=PipelineConfig())
+    refs = tables(run)
+    index = artifact_ref(run, "index", "label_index", save_vectors(run, refs["core_labels"].content_hash))
+    return Stage(run, StageInputs(tables=refs, artifacts={"label_index": index}))
+
+
+def folder(stage: Stage) -> Path:
+    return artifact_path(stage.run.root_path, "r1", "distill", "students")
+
+
+def test_train_students_writes_whole_folders_and_losses(stage: Stage) -> None:
+    result = stage.train()
+    assert {p.name for p in folder(stage).iterdir()} == {"answers-seed0", "mechanistic-seed0"}
+    files = {p.name for p in (folder(stage) / "answers-seed0").iterdir()}
+    assert files == {"model.safetensors", "config.json", "README.md", "train_steps.parquet"}
+    losses = read_table(result.tables[0])
+    assert set(losses["component"]) == {"shortlister", "refiner"}
+    assert set(losses.filter(pl.col("system") == "answers")["loss_name"]) == {"answer_loss", "total_loss"}
+    assert result.cost.rejected_count == 1  # the trace whose answer does not link
+
+
+def test_train_students_is_bit_equal_on_a_rerun_from_nothing(stage: Stage) -> None:
+    first = stage.train().artifacts[0]
+    before = {p.parent.name: p.read_bytes() for p in folder(stage).glob("*/model.safetensors")}
+    shutil.rmtree(first.path)
+    stage.train()
+    assert {p.parent.name: p.read_bytes() for p in folder(stage).glob("*/model.safetensors")} == before
+
+
+def test_train_students_resumes_with_the_students_that_are_there(stage: Stage) -> None:
+    before = read_table(stage.train().tables[0])
+    kept, lost = folder(stage) / "answers-seed0", folder(stage) / "mechanistic-seed0"
+    stamp = (kept / "model.safetensors").stat().st_mtime_ns
+    (lost / "config.json").unlink()  # as if killed
+    (folder(stage) / "mechanistic-seed0.tmp-1").mkdir()
+    again = read_table(stage.train().tables[0])
+    assert (kept / "model.safetensors").stat().st_mtime_ns == stamp
+    assert {p.name for p in folder(stage).iterdir()} == {kept.name, lost.name}
+    assert again.equals(before)
+
+
+def test_train_students_trains_anew_when_a_setting_changes(stage: Stage) -> None:
+    stage.train()
+    stamp = (folder(stage) / "answers-seed0" / "model.safetensors").stat().st_mtime_ns
+    stage.train(DISTILL.model_copy(update={"learning_rate": 1e-3}))
+    assert (folder(stage) / "answers-seed0" / "model.safetensors").stat().st_mtime_ns != stamp
+
+
+def test_train_students_without_traces_says_how_many_there_are(stage: Stage) -> None:
+    empty = {name: put(stage.run, name, []) for name in trace_rows()}
+    bare = Stage(stage.run, StageInputs(tables={**stage.inputs.tables, **empty}, artifacts=stage.inputs.artifacts))
+    with pytest.raises(TrainingError, match="0 of 40 training documents have an answer"):
+        bare.train()
+
+
+def test_train_students_without_verdicts_trains_what_needs_none(stage: Stage) -> None:
+    refs = {**stage.inputs.tables, "core_steps": put(stage.run, "core_steps", [])}
+    bare = Stage(stage.run, StageInputs(tables=refs, artifacts=stage.inputs.artifacts))
+    with pytest.raises(TrainingError, match="both a kept and a dropped label"):
+        bare.train()
+    assert bare.train(DISTILL.model_copy(update={"methods": ("answers", "mechanistic-no-p2")})).artifacts
+
+
+def test_predict_students_ranks_test_documents_without_filtered_pairs(stage: Stage) -> None:
+    predictions = stage.predict(stage.train())
+    assert set(predictions["document_id"]) == {f"test{i}" for i in range(TEST_COUNT)}
+    assert predictions.filter(pl.col("document_id") == FILTERED[0], pl.col("label_id") == FILTERED[1]).is_empty()
+    sizes = predictions.group_by("system", "document_id").agg(pl.len(), pl.col("rank").max(), pl.col("label_id").n_unique())
+    assert (sizes["len"] == sizes["rank"]).all()
+    assert (sizes["len"] == sizes["label_id"]).all()
+    first = predictions.filter(pl.col("rank") == 1)
+    answers = [answer_of(int(d.removeprefix("test"))) for d in first["document_id"]]
+    assert np.mean(first["label_id"].to_numpy() == answers) > 0.8
+
+
+def test_predict_students_keeps_as_many_as_asked_for(stage: Stage) -> None:
+    trained = stage.train()
+    short, long = stage.predict(trained, 2), stage.predict(trained, 10)
+    assert short["rank"].max() == 2
+    assert short.equals(long.filter(pl.col("rank") <= 2))
+
+
+def test_predict_students_refuses_another_embedder(stage: Stage) -> None:
+    trained = stage.train()
+    longer = EMBED.model_copy(update={"document_tokens": 64})
+    store = EmbeddingStore(stage.run.root_path, f"{longer.model}-{longer.document_tokens}")
+    vectors = np.eye(len(WORDS), dtype=np.float32)[np.zeros(TRAIN_COUNT + TEST_COUNT, int)]
+    store.append([hash_text(text) for text in documents().values()], vectors)
+    with pytest.raises(ConfigError, match="answers-seed0: trained with embed"):
+        stage.predict(trained, embed=longer)
+
+
+def test_predict_students_without_students_says_what_to_run(stage: Stage) -> None:
+    trained = stage.train()
+    keep_only(folder(stage), set())
+    with pytest.raises(StorageError, match="holds no student; run `ctd distill` again"):
+        stage.predict(trained)
+
+
+def test_predict_students_names_a_damaged_student(stage: Stage) -> None:
+    trained = stage.train()
+    (folder(stage) / "answers-seed0" / "model.safetensors").write_bytes(b"cut off")
+    with pytest.raises(StorageError, match="answers-seed0 is missing or damaged"):
+        stage.predict(trained)
