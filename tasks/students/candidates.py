@@ -12,6 +12,9 @@ from tasks.students.features import BLOCK, Evidence, Memory, describe_candidates
 from tasks.students.matrices import Matrix, dense_rows
 from tasks.students.networks import Refiner, Shortlister
 
+BLOCK_CELLS = 2**24
+"""Cells of a block of scores: a block takes some hundred MB, however many labels there are."""
+
 BOOST = 1e6
 """Added to the score of a label that must be on the list; above any log-probability."""
 
@@ -97,9 +100,10 @@ def list_candidates(
     """
     labels = torch.from_numpy(label_vectors)
     parts = []
+    size = max(1, min(BLOCK, BLOCK_CELLS // len(label_vectors)))
     with torch.no_grad():
-        for start in range(0, len(rows), BLOCK):
-            block = rows[start : start + BLOCK]
+        for start in range(0, len(rows), size):
+            block = rows[start : start + size]
             scores = shortlister(
                 torch.from_numpy(texts.vectors[block]), labels, torch.from_numpy(evidence.rows(block))
             ).masked_fill(torch.from_numpy(dense_rows(texts.barred, block) > 0), float("-inf"))
