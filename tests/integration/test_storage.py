@@ -61,7 +61,7 @@ def test_write_table_refuses_other_columns_or_types(tmp_path: Path) -> None:
 def test_read_table_names_a_damaged_and_a_missing_file(tmp_path: Path) -> None:
     ref = write_table(tiny_run(tmp_path), "ingest", CORE_LABELS, labels())
     Path(ref.path).write_bytes(Path(ref.path).read_bytes()[:50])
-    with pytest.raises(StorageError, match="core_labels: .* cannot be read"):
+    with pytest.raises(StorageError, match=r"core_labels: .* cannot be read"):
         read_table(ref)
     Path(ref.path).unlink()
     with pytest.raises(StorageError, match="run `ctd ingest tiny` again"):
@@ -93,7 +93,7 @@ def test_connect_gives_up_with_a_message_while_another_process_writes(tmp_path: 
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "open\n"
-        with pytest.raises(StorageError, match="warehouse .* cannot be opened"), connect(tmp_path, wait_s=0.5):
+        with pytest.raises(StorageError, match=r"warehouse .* cannot be opened"), connect(tmp_path, wait_s=0.5):
             pass
     finally:
         holder.kill()
