@@ -109,9 +109,7 @@ def _published_artifact(run: RunRef, name: str) -> ArtifactRef:
 
 def _checked(ref: R, name: str) -> R:
     if not _is_intact(ref):
-        raise StorageError(
-            f"{name}: {ref.path} changed after it was published; run `ctd {ref.stage} {ref.dataset}`"
-        )
+        raise StorageError(f"{name}: {ref.path} changed after it was published; run `ctd {ref.stage} {ref.dataset}`")
     return ref
 
 
