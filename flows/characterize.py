@@ -1,10 +1,10 @@
 """The two phases in the text: Focus, Confusion and the shortlist by position."""
 
 from prefect import flow
-from tasks.phases.task import characterize_text
 
 from flows.stage import run_stage, stage_run
 from schemas.refs import StageOutput
+from tasks.phases.task import characterize_text
 
 
 @flow(name="characterize")

@@ -1,10 +1,10 @@
 """Train students by method and seed."""
 
 from prefect import flow
-from tasks.students.task import train_students
 
 from flows.stage import run_stage, stage_run
 from schemas.refs import StageOutput
+from tasks.students.task import train_students
 
 
 @flow(name="distill")

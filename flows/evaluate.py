@@ -1,11 +1,11 @@
 """All metrics of all systems on the test split, with paired intervals."""
 
 from prefect import flow
-from tasks.evaluation.task import evaluate_systems
-from tasks.students.task import predict_students
 
 from flows.stage import run_stage, stage_run
 from schemas.refs import RunRef, StageInputs, StageOutput, StageResult
+from tasks.evaluation.task import evaluate_systems
+from tasks.students.task import predict_students
 
 
 @flow(name="evaluate")

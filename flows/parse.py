@@ -1,10 +1,10 @@
 """Teacher text to shortlists, steps and answers."""
 
 from prefect import flow
-from tasks.parsing.task import parse_traces
 
 from flows.stage import run_stage, stage_run
 from schemas.refs import StageOutput
+from tasks.parsing.task import parse_traces
 
 
 @flow(name="parse")
