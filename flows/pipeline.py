@@ -11,6 +11,7 @@ from flows.parse import parse
 from flows.report import report
 from flows.stage import stage_run
 from flows.trace import trace
+from tasks.traces.task import check_teacher
 
 SAMPLE = "debian-seealso-small"
 
@@ -25,6 +26,7 @@ def pipeline(
 ) -> dict[str, str]:
     """Everything from files to leaderboard; a stage whose inputs did not change is taken from an earlier run."""
     with stage_run("run", name, root, config, set, None, path) as run:
+        check_teacher(run.config.teacher)
         ingest(name, path, root, run_id=run.run_id)
         index(name, root, run_id=run.run_id)
         trace(name, root, run_id=run.run_id)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -89,6 +89,13 @@ class TeacherConfig(Section):
     prompt_usd_per_million: float | None = Field(None, ge=0, description="Price of 1M tokens in; null: unknown.")
     completion_usd_per_million: float | None = Field(None, ge=0, description="Price of 1M tokens out; null: unknown.")
     stand_in: StandInConfig = StandInConfig()
+
+    @field_validator("base_url")
+    @classmethod
+    def _holds_no_secret(cls, value: str) -> str:
+        if "@" in value:
+            raise ValueError("a base URL holds no user or password: settings are stored; the key goes into the environment")
+        return value
 
 
 class ParseConfig(Section):

@@ -67,7 +67,8 @@ def describe_faults(error: ValidationError) -> str:
         if fault["type"] == "extra_forbidden":
             lines.append(f"setting {name}: there is no such setting; `ctd config` lists them")
         else:
-            lines.append(f"setting {name}: got {fault['input']!r}; {fault['msg'].lower()}")
+            seen = "a value with @" if "@" in str(fault["input"]) else repr(fault["input"])  # it may hold a password
+            lines.append(f"setting {name}: got {seen}; {fault['msg'].lower()}")
     return "\n".join(lines)
 
 

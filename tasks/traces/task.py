@@ -66,7 +66,7 @@ def generate_traces(run: RunRef, inputs: StageInputs, teacher: TeacherConfig, em
         StorageError: the data root cannot be written, or another run is asking for this dataset.
     """
     started = time.monotonic()
-    check_settings(teacher, has_key=bool(os.environ.get(teacher.api_key_env)))
+    check_teacher(teacher)
     brief = write_stand_in_brief(run, inputs, teacher, embed) if teacher.base_url == STAND_IN else None
     endpoint = asked_endpoint(teacher, brief[0] if brief else None)
     requests = make_requests(run, inputs, endpoint, teacher, embed)
@@ -85,6 +85,15 @@ def generate_traces(run: RunRef, inputs: StageInputs, teacher: TeacherConfig, em
     table = write_table(run, "trace", RAW_TRACES, trace_rows(run.dataset, requests, answers))
     is_complete = not unanswered(requests, answers)
     return StageResult(tables=(table,), cost=asking_cost(sent, len(requests)), is_complete=is_complete)
+
+
+def check_teacher(teacher: TeacherConfig) -> None:
+    """Refuse settings that cannot work, or a key that is missing, before anything else is done.
+
+    Raises:
+        ConfigError: names the setting or the variable, and what it may be.
+    """
+    check_settings(teacher, has_key=bool(os.environ.get(teacher.api_key_env)))
 
 
 def make_requests(

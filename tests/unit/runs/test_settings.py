@@ -42,3 +42,10 @@ def test_list_settings_describes_every_setting() -> None:
 
 def test_seeds_of_names_every_section_that_draws() -> None:
     assert seeds_of(PipelineConfig())["distill"] == (0, 1, 2)
+
+
+def test_resolve_config_refuses_a_password_in_the_base_url_and_does_not_repeat_it() -> None:
+    with pytest.raises(ConfigError) as raised:
+        resolve_config([], ["teacher.base_url=https://me:hunter2@api.example.com/v1"])
+    assert "holds no user or password" in str(raised.value)
+    assert "hunter2" not in str(raised.value)
