@@ -151,7 +151,8 @@ def test_a_changed_setting_runs_only_what_depends_on_it(done: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("run", "nowhere", "/no/such/folder"), 2, "there is no such folder"),
+        (("ingest", "nowhere", "/no/such/folder"), 2, "there is no such folder"),
+        (("run", "mine", str(SAMPLE)), 2, "teacher.prompt_kind is not set"),
         (("run", "a/b"), 2, "dataset name 'a/b'"),
         (("index", "unknown"), 1, "run `ctd ingest unknown` first"),
         (("run", "--set", "distill.seeds=none"), 2, "setting distill.seeds"),
