@@ -15,6 +15,7 @@ from tasks.runs.task import (
     publish_stage,
     resume_run,
     reuse_stage,
+    stage_fingerprint,
     stage_inputs,
 )
 
@@ -58,10 +59,11 @@ def run_stage(run: RunRef, stage: str, work: Callable[[StageInputs], StageResult
         CheckFailedError: a check stopped the tables; nothing was published.
     """
     inputs = stage_inputs(run, stage)
-    reused = reuse_stage(run, stage, inputs, source_hash)
+    made_from = stage_fingerprint(run, stage, inputs, source_hash)
+    reused = reuse_stage(run, stage, made_from)
     if reused is not None:
         return reused
     started = time.monotonic()
     result = work(inputs)
     check_tables(run, stage, result.tables, known_tables(run, inputs))
-    return publish_stage(run, stage, inputs, source_hash, result, started)
+    return publish_stage(run, stage, inputs, made_from, result, started)

@@ -165,9 +165,13 @@ def hash_knowledge(run: RunRef) -> str:
     return hash_file(Path(knowledge))
 
 
-def reuse_stage(run: RunRef, stage: str, inputs: StageInputs, source_hash: str) -> StageOutput | None:
-    """The earlier publication made from exactly the same code, settings and inputs, if its files are intact."""
-    wanted = fingerprint(run, STAGES[stage], inputs, source_hash)
+def stage_fingerprint(run: RunRef, stage: str, inputs: StageInputs, source_hash: str) -> str:
+    """Hash of everything the stage's result depends on; taken once, before the work, so that it names what ran."""
+    return fingerprint(run, STAGES[stage], inputs, source_hash)
+
+
+def reuse_stage(run: RunRef, stage: str, wanted: str) -> StageOutput | None:
+    """The earlier publication of this fingerprint, if it is complete and its files are intact."""
     found = find_output(run.root_path, run.dataset, stage, wanted)
     if found is None or not found.is_complete:
         return None
@@ -178,14 +182,14 @@ def reuse_stage(run: RunRef, stage: str, inputs: StageInputs, source_hash: str) 
 
 
 def publish_stage(
-    run: RunRef, stage: str, inputs: StageInputs, source_hash: str, result: StageResult, started: float
+    run: RunRef, stage: str, inputs: StageInputs, made_from: str, result: StageResult, started: float
 ) -> StageOutput:
     """Publish what a stage wrote, after its checks passed."""
     output = StageOutput(
         stage=stage,
         dataset=run.dataset,
         run_id=run.run_id,
-        fingerprint=fingerprint(run, STAGES[stage], inputs, source_hash),
+        fingerprint=made_from,
         inputs=tuple(f"{name}@{ref.content_hash}" for name, ref in inputs.tables.items()),
         tables=result.tables,
         artifacts=result.artifacts,

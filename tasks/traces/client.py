@@ -1,7 +1,6 @@
 """Ask an OpenAI-compatible endpoint: one attempt with a deadline, retries with growing pauses, many requests at once."""
 
 import asyncio
-import base64
 import email.utils
 import json
 import logging
@@ -10,7 +9,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import unquote, urlsplit, urlunsplit
 
 import httpx2
 import openai
@@ -215,25 +213,12 @@ def open_client(base_url: str, api_key: str, rules: AskRules) -> openai.AsyncOpe
     limits = httpx2.Limits(max_connections=rules.concurrency, max_keepalive_connections=rules.concurrency)
     timeout = httpx2.Timeout(rules.timeout_s, connect=min(CONNECT_S, rules.timeout_s))
     return openai.AsyncOpenAI(
-        base_url=without_credentials(base_url),
+        base_url=base_url,
         api_key=api_key,
         max_retries=0,
         timeout=timeout,
         http_client=openai.DefaultAioHttpClient(limits=limits, timeout=timeout),
-        default_headers=basic_auth(base_url),
     )
-
-
-def without_credentials(base_url: str) -> str:
-    """The base URL without user and password: the transport takes them only as a header."""
-    parts = urlsplit(base_url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
-def basic_auth(base_url: str) -> dict[str, str]:
-    """The header for the user and password of a base URL, in place of the key's; none if it has none."""
-    credentials, at, _ = urlsplit(base_url).netloc.rpartition("@")
-    return {"Authorization": f"Basic {base64.b64encode(unquote(credentials).encode()).decode()}"} if at else {}
 
 
 def is_about_document(text: str, code: str | None) -> bool:

@@ -23,10 +23,6 @@ class RunningServer:
     address: str
     process: subprocess.Popen[bytes]
 
-    def has_ended(self) -> bool:
-        """Whether the process is gone."""
-        return self.process.poll() is not None
-
 
 @contextmanager
 def running_server(command: Sequence[str], environment: Mapping[str, str], stderr: IO[bytes]) -> Iterator[RunningServer]:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 import polars as pl
@@ -145,7 +144,6 @@ def ask_missing(
 
         async with open_client(address, secret, rules) as client:
             hidden = [secret] if secret != "none" else []
-            hidden += [part for part in (urlsplit(teacher.base_url).password,) if part]
             await ask_all(Teacher(client, endpoint, rules, prices, hidden), missing, teacher.concurrency, keep)
 
     with AskingProgress(len(missing)) as progress:

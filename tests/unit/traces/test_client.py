@@ -15,11 +15,9 @@ from tasks.traces.client import (
     AskRules,
     Prices,
     Teacher,
-    basic_auth,
     is_about_document,
     price,
     retry_after_s,
-    without_credentials,
 )
 from tasks.traces.endpoints import Endpoint
 from tasks.traces.prompts import open_prompt
@@ -186,10 +184,3 @@ def test_is_about_document_knows_lengths_and_filters() -> None:
     assert is_about_document("This model's maximum context length is 8192 tokens", None)
     assert is_about_document("", "content_filter")
     assert not is_about_document("Unrecognized request argument: temperature", None)
-
-
-def test_basic_auth_takes_credentials_from_the_base_url_and_nowhere_else() -> None:
-    assert basic_auth("http://me:p%40ss@host/v1") == {"Authorization": "Basic bWU6cEBzcw=="}
-    assert without_credentials("http://me:p%40ss@host:1/v1?x=1") == "http://host:1/v1?x=1"
-    assert basic_auth("http://host/v1") == {}
-    assert without_credentials("http://host/v1") == "http://host/v1"
