@@ -45,27 +45,69 @@ class IndexConfig(Section):
 
 
 class FaultRates(Section):
-    """How often the stand-in misbehaves, by kind; each request draws once."""
+    """How often the stand-in misbehaves, by kind; each request draws once. `schedule` goes before the rates."""
 
     rate_limited: Fraction = Field(0.0, description="429 with Retry-After.")
+    rate_limited_bare: Fraction = Field(0.0, description="429 that does not say how long to wait.")
     server_error: Fraction = Field(0.0, description="500.")
+    unavailable: Fraction = Field(0.0, description="503 with Retry-After as a date.")
+    dropped: Fraction = Field(0.0, description="The connection is closed without an answer.")
+    hung: Fraction = Field(0.0, description="Nothing comes for `hang_s`, then the connection is closed.")
+    cut_body: Fraction = Field(0.0, description="The connection is closed in the middle of the answer, streamed or not.")
     cut_off: Fraction = Field(0.0, description="finish_reason `length`, text cut midway.")
     broken_json: Fraction = Field(0.0, description="HTTP body that is not JSON.")
+    wrong_content_type: Fraction = Field(0.0, description="200 with an HTML page, as proxies give.")
+    empty_choices: Fraction = Field(0.0, description="200 without choices.")
+    content_filter: Fraction = Field(0.0, description="finish_reason `content_filter`, no text.")
     refusal: Fraction = Field(0.0, description="A polite refusal in prose.")
+    huge: Fraction = Field(0.0, description="An answer of 2 MB: the real one, then noise.")
+    duplicate: Fraction = Field(0.0, description="The answer twice, as two choices.")
     unknown_label: Fraction = Field(0.02, description="A mention is of a label that does not exist.")
     slow_ms: float = Field(0.0, ge=0, description="Pause before every answer, milliseconds.")
+    hang_s: float = Field(3600.0, gt=0, description="How long a hung request hangs, seconds.")
+    schedule: tuple[str, ...] = Field(
+        (), description="Fault of the first request, the second, ...; `ok` for none. Later requests draw by rate."
+    )
+
+    @field_validator("schedule")
+    @classmethod
+    def _names_faults(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        wrong = sorted(set(value) - {*FAULTS, "ok"})
+        if wrong:
+            raise ValueError(f"unknown faults {wrong}; allowed are ok, {', '.join(FAULTS)}")
+        return value
+
+
+FAULTS = (
+    "rate_limited", "rate_limited_bare", "server_error", "unavailable", "dropped", "hung", "cut_body", "cut_off", "broken_json",
+    "wrong_content_type", "empty_choices", "content_filter", "refusal", "huge", "duplicate",
+)  # fmt: skip
+"""Faults that exclude each other; the rates are drawn in this order."""
 
 
 class StandInConfig(Section):
     """The stand-in teacher: a local server for trying the pipeline without a model. Not a language model."""
 
-    answer_format: Literal["prose", "json", "tagged", "mixed"] = Field("mixed", description="How it writes answers.")
+    answer_format: Literal["asked", "prose", "json", "tagged", "mixed"] = Field(
+        "mixed", description="How it writes answers; `asked`: as the request asks; otherwise it does not care what was asked."
+    )
+    structured_output: Literal["taken", "refused", "ignored"] = Field(
+        "taken", description="What it does with `response_format`: answers by the schema, says 400, or overlooks it."
+    )
+    reasoning_field: Literal["reasoning_content", "reasoning", "think"] = Field(
+        "reasoning_content",
+        description="Where prose reasoning stands: a field of the message, or a <think> block.",
+    )
     shortlist_size: int = Field(10, ge=3, le=50, description="Candidates in its shortlist (prototype: 10).")
     miss_rate: Fraction = Field(0.10, description="A known target is left off the shortlist (prototype: 0.1).")
     flip_rate: Fraction = Field(0.05, description="A verdict is the wrong way round (prototype: 0.05).")
     knowledge: str | None = Field(None, description="Knowledge file; null: co-occurrence of labels in train documents.")
     seed: int = Field(0, description="Draws errors and wording; each document has its own stream.")
     faults: FaultRates = FaultRates()
+
+
+Variant = Literal["both", "phase-1", "phase-2-teacher", "phase-2-index", "phase-2-stranger"]
+AskedForm = Literal["auto", "json_schema", "json", "tagged", "free"]
 
 
 class TeacherConfig(Section):
@@ -77,17 +119,57 @@ class TeacherConfig(Section):
         None, description="`open`: labels named freely, linked later; `candidates`: picked from the index's nearest. No default."
     )
     candidate_count: int = Field(50, ge=2, le=500, description="Labels offered by the `candidates` prompt.")
+    variants: tuple[Variant, ...] = Field(
+        ("both",),
+        min_length=1,
+        description="Phases asked for, each variant a request of its own: both in one answer; phase 1 alone; phase 2 alone on a "
+        "shortlist of the teacher (its phase-1 answer), of the index, or of a stranger (the teacher's of another document).",
+    )
+    given_count: int = Field(10, ge=2, le=100, description="Labels in the index's shortlist that phase 2 is given.")
+    answer_form: AskedForm = Field(
+        "auto",
+        description="`json_schema`: structured output; `json`: JSON by request only; `tagged`: tagged text; `free`: chain of "
+        "thought. `auto`: the first of json_schema, tagged and free that the server and model follow; learned once, remembered.",
+    )
+    sample_count: int = Field(1, ge=1, le=100, description="Answers a document and variant; later stages use the first.")
+    seed: int | None = Field(None, description="Seed sent with sample 0; sample n sends seed + n. Null: none is sent.")
     api_key_env: str = Field("OPENAI_API_KEY", description="Environment variable that holds the key.")
     max_documents: int | None = Field(None, ge=1, description="Ask about the first n documents of each split; null: all.")
-    concurrency: int = Field(32, ge=1, le=4096, description="Requests in flight.")
-    max_attempts: int = Field(5, ge=1, le=50, description="Times a request is sent before it ends as an error row.")
-    timeout_s: float = Field(600.0, gt=0, description="Deadline of one attempt, seconds; whole answer.")
+    concurrency: int = Field(
+        32, ge=1, le=4096, description="Most requests in flight; fewer after 429 and timeouts, more again after successes."
+    )
+    requests_per_minute: float | None = Field(None, gt=0, description="Rate limit of your account; null: none.")
+    tokens_per_minute: float | None = Field(None, gt=0, description="Limit of tokens in and out; null: none.")
+    max_attempts: int = Field(6, ge=1, le=50, description="Times a request is sent before it ends as an error row.")
+    max_cut_attempts: int = Field(
+        2, ge=1, le=50, description="Times a stream that is cut midway is sent; then what came is kept as a truncated answer."
+    )
+    timeout_s: float | None = Field(
+        600.0, gt=0, description="Deadline of one attempt that is not streamed, whole answer, seconds; null: none."
+    )
+    idle_timeout_s: float | None = Field(
+        300.0, gt=0, description="Longest silence of a stream, seconds, also before its first token; null: none."
+    )
+    stream: Literal["auto", "on", "off"] = Field(
+        "auto", description="Streamed answers survive a cut connection; `auto`: those that may exceed 4,096 tokens."
+    )
     retry_pause_s: float = Field(0.5, ge=0, le=60, description="Pause before the first retry, seconds; doubles up to 60 s.")
     max_error_frac: Fraction = Field(0.2, description="Share of failed requests above which the stage fails.")
     temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature.")
+    top_p: float | None = Field(None, gt=0, le=1, description="Nucleus sampling; null: not sent.")
     max_completion_tokens: int = Field(4096, ge=16, description="Token limit of one answer, reasoning included.")
     prompt_usd_per_million: float | None = Field(None, ge=0, description="Price of 1M tokens in; null: unknown.")
+    cached_prompt_usd_per_million: float | None = Field(
+        None, ge=0, description="Price of 1M tokens in that the server had cached; null: as other tokens in."
+    )
     completion_usd_per_million: float | None = Field(None, ge=0, description="Price of 1M tokens out; null: unknown.")
+    batch_price_factor: float = Field(1.0, ge=0, le=1, description="Price of batch answers relative to the above; OpenAI: 0.5.")
+    max_usd: float | None = Field(
+        None,
+        gt=0,
+        description="Most US dollars this teacher may cost on this dataset, all runs together; what is in flight counts at its "
+        "most. Null: no cap.",
+    )
     stand_in: StandInConfig = StandInConfig()
 
     @field_validator("base_url")
@@ -95,6 +177,15 @@ class TeacherConfig(Section):
     def _holds_no_secret(cls, value: str) -> str:
         if "@" in value:
             raise ValueError("a base URL holds no user or password: settings are stored; the key goes into the environment")
+        return value
+
+    @field_validator("variants")
+    @classmethod
+    def _has_what_it_needs(cls, value: tuple[Variant, ...]) -> tuple[Variant, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("a variant is named twice")
+        if {"phase-2-teacher", "phase-2-stranger"} & set(value) and "phase-1" not in value:
+            raise ValueError("phase-2-teacher and phase-2-stranger are given phase-1 answers: add phase-1")
         return value
 
 

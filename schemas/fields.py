@@ -28,6 +28,8 @@ SPAN_SOURCES = ("reasoning_text", "completion_text")
 LINK_METHODS = ("id", "exact", "normalised", "fuzzy", "vector", "none")
 ANSWER_FORMATS = ("json", "tagged", "prose")
 PROMPT_KINDS = ("open", "candidates")
+VARIANTS = ("both", "phase-1", "phase-2-teacher", "phase-2-index", "phase-2-stranger")
+ASKED_FORMS = ("json_schema", "json", "tagged", "free")
 QUANTITIES = ("focus", "confusion", "confusion_floor", "shortlist_recall", "inflation")
 REJECT_REASONS = (
     # ingest
@@ -71,14 +73,22 @@ _FIELDS = (
     Field("teacher", pl.String, "Model name the endpoint was asked for."),
     Field("endpoint", pl.String, "Base URL of the endpoint, without credentials."),
     Field("prompt_kind", pl.String, "Which prompt was used.", PROMPT_KINDS),
+    Field("variant", pl.String, "Which phases were asked for, and whose shortlist was given.", VARIANTS),
+    Field("asked_form", pl.String, "Form of answer that was asked for.", ASKED_FORMS),
     Field("messages_hash", pl.String, "SHA-256 of the messages alone."),
     Field("sample_index", pl.Int32, "Number of the sample for one request, from 0."),
     Field("completion_text", pl.String, "The message content as received."),
     Field("reasoning_text", pl.String, "`reasoning_content` or `reasoning` as received; null if the server has none."),
-    Field("finish_reason", pl.String, "`stop`, `length`, `content_filter`, or null after an error."),
+    Field(
+        "finish_reason",
+        pl.String,
+        "`stop`, `length`, `content_filter`; `connection_cut`: the stream broke; null: error.",
+    ),
     Field("prompt_tokens", pl.Int64, "Tokens in, as the server reports; null if unknown."),
+    Field("cached_tokens", pl.Int64, "Part of the tokens in that the server had cached; null if unknown."),
     Field("completion_tokens", pl.Int64, "Tokens out, reasoning included; null if unknown."),
     Field("reasoning_tokens", pl.Int64, "Part of the tokens out spent on reasoning; null if unknown."),
+    Field("answer_tokens", pl.Int64, "Part of the tokens out that is no reasoning; null if unknown."),
     Field("cost_usd", pl.Float64, "Price in US dollars; null if unknown, never 0 for unknown."),
     Field("latency_ms", pl.Float64, "Time from sending to the whole answer, last attempt, in milliseconds."),
     Field("attempt_count", pl.Int32, "How often the request was sent."),
@@ -92,7 +102,7 @@ _FIELDS = (
     Field("step_count", pl.Int32, "Reasoning steps in the trace."),
     Field("shortlist_count", pl.Int32, "Candidates in the shortlist."),
     Field("answer_count", pl.Int32, "Labels in the final answer."),
-    Field("is_truncated", pl.Boolean, "True: the answer was cut off (`finish_reason` is `length`)."),
+    Field("is_truncated", pl.Boolean, "True: the answer was cut off (`finish_reason` is `length` or `connection_cut`)."),
     Field("out_of_catalogue_frac", pl.Float64, "Share of shortlist and answer mentions that link to no label, 0 to 1."),
     Field("rank", pl.Int32, "Place in the list, from 1."),
     Field("mention_text", pl.String, "The label as the teacher wrote it."),
@@ -138,6 +148,10 @@ _FIELDS = (
     Field("p_value", pl.Float64, "Two-sided, from the paired bootstrap."),
     # operations
     Field("request_count", pl.Int64, "Requests sent to the teacher."),
+    Field("total_request_count", pl.Int64, "Requests behind the stage's rows, whichever run sent them."),
+    Field("total_prompt_tokens", pl.Int64, "Tokens in behind the stage's rows, of all runs; null if unknown."),
+    Field("total_completion_tokens", pl.Int64, "Tokens out behind the stage's rows, of all runs; null if unknown."),
+    Field("total_cost_usd", pl.Float64, "US dollars behind the stage's rows, of all runs; null if unknown."),
     Field("rows_in_count", pl.Int64, "Rows read."),
     Field("rows_out_count", pl.Int64, "Rows written."),
     Field("rejected_count", pl.Int64, "Rows that could not be used."),

@@ -41,8 +41,15 @@ class StageCost(Frozen):
 
     request_count: int = 0
     prompt_tokens: int | None = 0
+    cached_tokens: int | None = 0
     completion_tokens: int | None = 0
+    reasoning_tokens: int | None = 0
+    answer_tokens: int | None = 0
     cost_usd: float | None = None
+    total_request_count: int = 0
+    total_prompt_tokens: int | None = 0
+    total_completion_tokens: int | None = 0
+    total_cost_usd: float | None = None
     rows_in_count: int = 0
     rejected_count: int = 0
 

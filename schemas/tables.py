@@ -105,16 +105,16 @@ RAW_TRACES = Table(
     "raw_traces",
     "one teacher completion for one document, as received",
     _names(
-        "request_hash dataset document_id split teacher endpoint prompt_kind messages_hash sample_index "
-        "completion_text reasoning_text finish_reason prompt_tokens completion_tokens reasoning_tokens cost_usd "
-        "latency_ms attempt_count error_kind error_text asked_at"
+        "request_hash dataset document_id split teacher endpoint prompt_kind variant asked_form messages_hash sample_index "
+        "completion_text reasoning_text finish_reason prompt_tokens cached_tokens completion_tokens reasoning_tokens "
+        "answer_tokens cost_usd latency_ms attempt_count error_kind error_text asked_at"
     ),
     ("request_hash", "document_id"),
     ("trace",),
     frozenset(
         _names(
-            "completion_text reasoning_text finish_reason prompt_tokens completion_tokens reasoning_tokens cost_usd "
-            "latency_ms error_kind error_text"
+            "completion_text reasoning_text finish_reason prompt_tokens cached_tokens completion_tokens reasoning_tokens "
+            "answer_tokens cost_usd latency_ms error_kind error_text"
         )
     ),
     (
@@ -123,14 +123,20 @@ RAW_TRACES = Table(
         RowRule("completion_text", "completion_text is not null or error_kind is not null", "an answer or an error"),
         RowRule("error_kind", "error_kind is null", "requests end with an answer", "warn", 0.05),
         RowRule("cost_usd", "cost_usd is null or cost_usd >= 0", "cost is not negative"),
-        RowRule("finish_reason", "finish_reason is distinct from 'length'", "answers are not cut off", "warn", 0.05),
+        RowRule(
+            "finish_reason",
+            "coalesce(finish_reason, '') not in ('length', 'connection_cut')",
+            "answers are not cut off",
+            "warn",
+            0.05,
+        ),
     ),
 )
 CORE_TRACES = Table(
     "core_traces",
     "one usable trace: phase boundary, counts, flags",
     _names(
-        "trace_id request_hash dataset document_id split teacher prompt_kind answer_format boundary_step "
+        "trace_id request_hash dataset document_id split teacher prompt_kind variant sample_index answer_format boundary_step "
         "boundary_evidence_text step_count shortlist_count answer_count is_truncated out_of_catalogue_frac"
     ),
     ("trace_id",),
@@ -142,7 +148,7 @@ CORE_TRACES = Table(
         ReferenceRule(("request_hash", "document_id"), "raw_traces", ("request_hash", "document_id")),
         _frac("out_of_catalogue_frac"),
         RowRule("out_of_catalogue_frac", "out_of_catalogue_frac <= 0.5", "most mentions link to a label", "warn", 0.05),
-        RowRule("boundary_step", "boundary_step is not null", "the trace has a refinement phase", "warn", 0.2),
+        RowRule("boundary_step", "boundary_step is not null or variant <> 'both'", "it has a refinement phase", "warn", 0.2),
         RowRule("boundary_step", "boundary_step is null or boundary_step < step_count", "t* is a step of the trace"),
     ),
 )
@@ -282,12 +288,18 @@ OUT_COSTS = Table(
     "out_costs",
     "tokens, money, seconds and rows of one stage of one run",
     _names(
-        "run_id dataset stage is_reused request_count prompt_tokens completion_tokens cost_usd duration_s "
+        "run_id dataset stage is_reused request_count prompt_tokens cached_tokens completion_tokens reasoning_tokens "
+        "answer_tokens cost_usd total_request_count total_prompt_tokens total_completion_tokens total_cost_usd duration_s "
         "rows_in_count rows_out_count rejected_count"
     ),
     ("run_id", "stage"),
     ("run",),
-    frozenset({"prompt_tokens", "completion_tokens", "cost_usd"}),
+    frozenset(
+        _names(
+            "prompt_tokens cached_tokens completion_tokens reasoning_tokens answer_tokens cost_usd total_prompt_tokens "
+            "total_completion_tokens total_cost_usd"
+        )
+    ),
 )
 OUT_CHECKS = Table(
     "out_checks",

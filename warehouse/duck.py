@@ -69,12 +69,14 @@ def _open(path: Path, is_read_only: bool, wait_s: float) -> duckdb.DuckDBPyConne
 
 
 def create_stored(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create the stored tables that do not exist yet, with their keys."""
+    """Create the stored tables that do not exist yet, with their keys, and the columns they do not have yet."""
     for name in STORED:
         table = TABLES[name]
         columns = ", ".join(f'"{f.name}" {sql_type(f.dtype)}' for f in table.fields)
         key = ", ".join(f'"{column}"' for column in table.key)
         connection.execute(f"create table if not exists {name} ({columns}, primary key ({key}))")
+        for f in table.fields:  # a warehouse made by an older version lacks what was added since
+            connection.execute(f'alter table {name} add column if not exists "{f.name}" {sql_type(f.dtype)}')
     connection.execute(_PUBLISHED)
     connection.execute("create table if not exists warehouse_root (path varchar)")
 

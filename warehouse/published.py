@@ -22,9 +22,8 @@ def hash_code(packages: Sequence[str]) -> str:
     """SHA-256 over the Python sources of some of our packages: a changed stage is run again."""
     total = hashlib.sha256()
     for package in packages:
-        for entry in sorted(files(package).iterdir(), key=lambda e: e.name):
-            if entry.name.endswith(".py"):
-                total.update(f"{package}/{entry.name}\0".encode() + entry.read_bytes())
+        for entry in sorted(Path(str(files(package))).rglob("*.py")):
+            total.update(f"{package}/{entry.name}\0".encode() + entry.read_bytes())
     return total.hexdigest()
 
 

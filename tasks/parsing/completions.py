@@ -35,7 +35,7 @@ class Completion:
     @property
     def is_truncated(self) -> bool:
         """True if the answer was cut off."""
-        return self.finish_reason == "length"
+        return self.finish_reason in ("length", "connection_cut")
 
 
 @dataclass(frozen=True, slots=True)

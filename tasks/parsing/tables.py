@@ -18,6 +18,7 @@ BATCH_ROWS = 2048
 """Rows read before their mentions are linked: bounds the drafts held in memory, some 50 KB each."""
 
 WRITTEN = (CORE_TRACES, CORE_SHORTLIST, CORE_STEPS, CORE_ANSWERS, CORE_REJECTS)
+TRUNCATED = ("length", "connection_cut")
 RawRow = dict[str, Any]  # a row of `raw_traces` as polars gives it: values of many types
 
 
@@ -135,9 +136,9 @@ def _add_trace(rows: _Rows, row: RawRow, draft: TraceDraft, links: dict[str, Lin
     _add_steps(rows, row, (trace_id, ids), draft, links)
     unlinked = sum(link.label_id is None for *_, link in [*shortlist, *answers])
     rows.add(
-        CORE_TRACES, trace_id, *ids, row["split"], row["teacher"], row["prompt_kind"], draft.answer_format, draft.boundary_step,
-        draft.boundary_evidence_text, len(draft.steps), len(shortlist), len(answers), row["finish_reason"] == "length",
-        unlinked / max(len(shortlist) + len(answers), 1),
+        CORE_TRACES, trace_id, *ids, row["split"], row["teacher"], row["prompt_kind"], row["variant"], row["sample_index"],
+        draft.answer_format, draft.boundary_step, draft.boundary_evidence_text, len(draft.steps), len(shortlist), len(answers),
+        row["finish_reason"] in TRUNCATED, unlinked / max(len(shortlist) + len(answers), 1),
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from schemas.refs import StageOutput
+from schemas.refs import StageCost, StageOutput
 from schemas.tables import OUT_COSTS
 
 PUBLISHED_SCHEMA = {
@@ -19,6 +19,17 @@ PUBLISHED_SCHEMA = {
 }
 
 
+SPENT = ("request_count", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "answer_tokens")
+TOTALS = ("total_request_count", "total_prompt_tokens", "total_completion_tokens", "total_cost_usd")
+
+
+def _spent(cost: StageCost, is_reused: bool) -> dict[str, float | None]:
+    """What this run itself used; a reused stage and one that asked nobody used nothing."""
+    if is_reused:
+        return dict.fromkeys((*SPENT, "cost_usd"), 0)
+    return cost.model_dump(include=set(SPENT)) | {"cost_usd": cost.cost_usd if cost.request_count else 0.0}
+
+
 def cost_rows(run_id: str, outputs: Sequence[StageOutput]) -> pl.DataFrame:
     """`out_costs` of a run; a reused stage cost this run nothing and says so."""
     rows = [
@@ -27,10 +38,8 @@ def cost_rows(run_id: str, outputs: Sequence[StageOutput]) -> pl.DataFrame:
             "dataset": output.dataset,
             "stage": output.stage,
             "is_reused": output.is_reused,
-            "request_count": 0 if output.is_reused else output.cost.request_count,
-            "prompt_tokens": 0 if output.is_reused else output.cost.prompt_tokens,
-            "completion_tokens": 0 if output.is_reused else output.cost.completion_tokens,
-            "cost_usd": 0.0 if output.is_reused or not output.cost.request_count else output.cost.cost_usd,
+            **_spent(output.cost, output.is_reused),
+            **output.cost.model_dump(include=set(TOTALS)),
             "duration_s": 0.0 if output.is_reused else output.duration_s,
             "rows_in_count": output.cost.rows_in_count,
             "rows_out_count": sum(ref.row_count for ref in output.tables),

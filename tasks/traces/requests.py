@@ -38,6 +38,8 @@ class Answer(BaseModel):
     teacher: str
     endpoint: str
     prompt_kind: str
+    variant: str = "both"
+    asked_form: str = "json"
     sample_index: int
     asked_at: datetime
     attempt_count: int
@@ -45,8 +47,10 @@ class Answer(BaseModel):
     reasoning_text: str | None = None
     finish_reason: str | None = None
     prompt_tokens: int | None = None
+    cached_tokens: int | None = None
     completion_tokens: int | None = None
     reasoning_tokens: int | None = None
+    answer_tokens: int | None = None
     cost_usd: float | None = None
     latency_ms: float | None = None
     error_kind: str | None = None

@@ -24,9 +24,7 @@ from tasks.labels.lexical import LexicalIndex
 from tasks.labels.progress import log_progress
 from tasks.labels.search import LabelIndex
 from tasks.labels.task import open_embedder, open_label_index
-from tasks.traces.brief import edge_rows, stand_in_name, train_targets
 from tasks.traces.endpoints import STAND_IN, Endpoint, asked_endpoint, check_settings
-from tasks.traces.knowledge import LabelGraph, WordVectors, cooccurrence_edges, unique_names
 from tasks.traces.process import ADDRESS, running_server
 from tasks.traces.prompts import Prompt
 from tasks.traces.questions import candidate_prompts, chosen_documents, open_prompts
@@ -39,8 +37,10 @@ from tasks.traces.requests import (
     trace_rows,
     unanswered,
 )
-from tasks.traces.server import Manner, StandInServer
-from tasks.traces.stand_in import StandIn, known_documents
+from tasks.traces.stand_in.brief import edge_rows, stand_in_name, train_targets
+from tasks.traces.stand_in.knowledge import LabelGraph, WordVectors, cooccurrence_edges, unique_names
+from tasks.traces.stand_in.server import Manner, StandInServer
+from tasks.traces.stand_in.thinking import StandIn, known_documents
 from warehouse.journal import Journal, open_journal
 from warehouse.layout import artifact_path, journal_path
 from warehouse.parquet import read_table, write_table
@@ -132,7 +132,7 @@ def ask_missing(
     from tasks.traces.client import AskRules, Prices, Teacher, open_client
     from tasks.traces.progress import AskingProgress
 
-    rules = AskRules(teacher.concurrency, teacher.max_attempts, teacher.timeout_s, teacher.retry_pause_s)
+    rules = AskRules(teacher.concurrency, teacher.max_attempts, teacher.timeout_s or float("inf"), teacher.retry_pause_s)
     prices = Prices(teacher.prompt_usd_per_million, teacher.completion_usd_per_million)
     key = os.environ.get(teacher.api_key_env) or "none"
     secret = "none" if teacher.base_url == STAND_IN else key

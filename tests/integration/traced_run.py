@@ -72,7 +72,9 @@ def traced_run(folder: Path, answers: tuple[dict[str, Any], ...] = ANSWERS) -> t
 def raw_frame(run: RunRef, answers: tuple[dict[str, Any], ...]) -> pl.DataFrame:
     """`raw_traces` with these columns set and the others as in a plain answer."""
     plain = {
-        "dataset": run.dataset, "split": "train", "teacher": "t", "endpoint": "e", "prompt_kind": "open", "messages_hash": "m",
+        "dataset": run.dataset, "split": "train", "teacher": "t", "endpoint": "e", "prompt_kind": "open", "variant": "both",
+        "asked_form": "json",
+        "messages_hash": "m",
         "sample_index": 0, "finish_reason": "stop", "attempt_count": 1, "completion_text": None, "reasoning_text": None,
     }  # fmt: skip
     rows = [

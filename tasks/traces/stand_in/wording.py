@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from schemas.fields import ANSWER_FORMATS
-from tasks.traces.stand_in import Candidate, Thought
+from tasks.traces.stand_in.thinking import Candidate, Thought
 
 SAME_FORM = 0.85
 """Chance that a later mention of a label keeps the form of the trace."""

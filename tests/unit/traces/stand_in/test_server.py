@@ -3,8 +3,8 @@ from collections import Counter
 import pytest
 
 from schemas.config import FaultRates
-from tasks.traces.server import completion, count_tokens, draw_fault
-from tasks.traces.wording import Reply
+from tasks.traces.stand_in.server import completion, count_tokens, draw_fault
+from tasks.traces.stand_in.wording import Reply
 
 MESSAGES = [{"role": "system", "content": "12345678"}, {"role": "user", "content": "1234"}]
 

@@ -17,8 +17,8 @@ from starlette.routing import Route
 from schemas.config import FaultRates
 from tasks.traces.endpoints import canonical_hash
 from tasks.traces.prompts import read_document, read_offered
-from tasks.traces.stand_in import Question, Thought
-from tasks.traces.wording import Reply, Writer, cut_reply, refusal
+from tasks.traces.stand_in.thinking import Question, Thought
+from tasks.traces.stand_in.wording import Reply, Writer, cut_reply, refusal
 
 CHARS_PER_TOKEN = 4
 FINGERPRINT = "stand-in, not a language model; token counts are estimates (4 characters a token)"

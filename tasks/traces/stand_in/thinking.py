@@ -16,7 +16,7 @@ from tasks.labels.embedder import hash_text
 from tasks.labels.fusion import RRF_K, fuse_rankings
 from tasks.labels.lexical import LexicalIndex
 from tasks.labels.search import NO_LABEL, LabelIndex
-from tasks.traces.knowledge import LabelGraph, WordVectors, unique_words
+from tasks.traces.stand_in.knowledge import LabelGraph, WordVectors, unique_words
 
 Vectors = NDArray[np.float32]
 

@@ -9,12 +9,12 @@ import polars as pl
 from schemas.config import EmbedConfig, StandInConfig
 from schemas.errors import ConfigError
 from tasks.labels import lexical
-from tasks.traces import knowledge, stand_in, wording
+from tasks.traces.stand_in import knowledge, thinking, wording
 
 PASSING_FAULTS = frozenset({"rate_limited", "server_error", "broken_json", "slow_ms"})
 """Faults that delay an answer and do not change it."""
 
-_SOURCES: tuple[ModuleType, ...] = (knowledge, stand_in, wording, lexical)
+_SOURCES: tuple[ModuleType, ...] = (knowledge, thinking, wording, lexical)
 
 
 def stand_in_name(config: StandInConfig, embed: EmbedConfig, labels: pl.DataFrame, told: tuple[pl.DataFrame, ...]) -> str:

@@ -4,8 +4,8 @@ import polars as pl
 import pytest
 
 from tasks.labels.embedder import hash_text
-from tasks.traces.stand_in import Known, Question, Thought, known_documents
-from tests.unit.traces.tiny_stand_in import DOCUMENTS, IDS, NAMES, known_all, tiny_stand_in
+from tasks.traces.stand_in.thinking import Known, Question, Thought, known_documents
+from tests.unit.traces.stand_in.tiny_stand_in import DOCUMENTS, IDS, NAMES, known_all, tiny_stand_in
 
 QUESTIONS = [Question(text, None) for text in DOCUMENTS]
 EXACT = {"miss_rate": 0.0, "flip_rate": 0.0, "faults": {"unknown_label": 0.0}}

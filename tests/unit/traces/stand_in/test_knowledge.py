@@ -2,7 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tasks.traces.knowledge import LabelGraph, WordVectors, cooccurrence_edges, unique_words
+from tasks.traces.stand_in.knowledge import LabelGraph, WordVectors, cooccurrence_edges, unique_words
 
 
 def _targets(*documents: tuple[int, ...]) -> pl.DataFrame:

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from tasks.traces.knowledge import unique_names
-from tasks.traces.stand_in import Candidate, Thought
-from tasks.traces.wording import Reply, Writer, cut_reply
+from tasks.traces.stand_in.knowledge import unique_names
+from tasks.traces.stand_in.thinking import Candidate, Thought
+from tasks.traces.stand_in.wording import Reply, Writer, cut_reply
 
 NAMES = ("vim: an editor", "emacs: another editor", 'foo: the "foo" tool', "ed: the editor")
 THOUGHT = Thought(

@@ -11,8 +11,8 @@ from schemas.config import StandInConfig
 from tasks.labels.embedder import hash_text
 from tasks.labels.lexical import LexicalIndex
 from tasks.labels.search import LabelIndex
-from tasks.traces.knowledge import LabelGraph, WordVectors
-from tasks.traces.stand_in import Known, StandIn
+from tasks.traces.stand_in.knowledge import LabelGraph, WordVectors
+from tasks.traces.stand_in.thinking import Known, StandIn
 
 TOPICS = ("editor", "server", "viewer", "database", "game", "player")
 KINDS = ("small", "fast", "network", "graphical", "parallel", "encrypted", "portable", "classic", "modern", "remote")

@@ -3,7 +3,7 @@ import pytest
 
 from schemas.config import EmbedConfig, FaultRates, StandInConfig
 from schemas.errors import ConfigError
-from tasks.traces.brief import edge_rows, stand_in_name, train_targets
+from tasks.traces.stand_in.brief import edge_rows, stand_in_name, train_targets
 
 LABELS = pl.DataFrame({"label_id": [0, 1], "label_uid": ["a", "b"], "label_name": ["A", "B"], "text_hash": ["x", "y"]})
 TOLD = pl.DataFrame({"text_hash": ["h"], "label_id": [1]})
