@@ -262,7 +262,7 @@ def teacher_command(
 
     def work() -> None:
         from flows.teacher import prepare_brief
-        from tasks.traces.task import serve_stand_in
+        from tasks.traces.stand_in.task import serve_stand_in
 
         serve_stand_in(brief or prepare_brief(name, root, config, set), host, port, is_watched)
 

@@ -2,7 +2,7 @@
 
 from flows.stage import stage_run
 from tasks.runs.task import stage_inputs
-from tasks.traces.task import write_stand_in_brief
+from tasks.traces.stand_in.task import write_stand_in_brief
 
 
 def prepare_brief(name: str, root: str, config: str | None, set: list[str] | None) -> str:

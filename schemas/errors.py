@@ -51,3 +51,11 @@ class TransientTeacherError(TeacherError):
 
 class FatalTeacherError(TeacherError):
     """No request can succeed (wrong key, unknown model, server gone); the stage stops, answers so far are kept."""
+
+
+class BudgetSpentError(TeacherError):
+    """The next request might pass `teacher.max_usd`; nothing more is asked, answers so far are kept. Raise the cap."""
+
+
+class SchemaRefusedError(FatalTeacherError):
+    """The server does not take structured output; set `teacher.answer_form` to tagged, free or auto."""

@@ -66,6 +66,16 @@ def journal_path(root: Path, dataset: str) -> Path:
     return root / "journal" / f"{checked_name(dataset)}.jsonl"
 
 
+def servers_path(root: Path) -> Path:
+    """What was learned of the servers that were asked."""
+    return root / "journal" / "servers.json"
+
+
+def batch_dir(root: Path, dataset: str) -> Path:
+    """Batch files of a dataset: those to be sent, and where the results are put."""
+    return root / "batches" / checked_name(dataset)
+
+
 def embedding_dir(root: Path, embedder: str) -> Path:
     """Cached vectors of one embedder at one length."""
     return root / "cache" / "embeddings" / re.sub(r"[^A-Za-z0-9._-]+", "_", embedder)

@@ -1,35 +1,76 @@
 """Many requests at once: so many in flight, each answer kept before it counts, and nothing paid for is thrown away."""
 
 import asyncio
+import logging
+import signal
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
-from schemas.errors import FatalTeacherError
-from tasks.traces.client import Teacher
-from tasks.traces.requests import Answer, TraceRequest
+from schemas.errors import BudgetSpentError, TeacherError
+from tasks.traces.answers import Answer
+from tasks.traces.client import AbandonedError, Teacher
+from tasks.traces.requests import TraceRequest
+
+logger = logging.getLogger(__name__)
 
 COMMIT_S = 0.05
 """Answers that arrive within so long are kept together: one flush to disk."""
 
-GRACE_S = 10.0
-"""After a fatal error, answers already on their way get so long to arrive."""
+GRACE_S = 30.0
+"""After a fatal error or an interrupt, answers already on their way get so long to arrive."""
+
+MOST_WAITING = 2000
+"""Answers that wait to be stored before no more is asked: a slow disk must not fill the memory."""
 
 Keep = Callable[[Sequence[Answer]], None]
 
 
-async def ask_all(teacher: Teacher, requests: Sequence[TraceRequest], concurrency: int, keep: Keep) -> None:
+class RequestStream:
+    """Requests one by one; the next chunk is made in a thread when the last has been taken."""
+
+    def __init__(self, chunks: Iterator[list[TraceRequest]]) -> None:
+        """Take chunks, made when they are needed."""
+        self._chunks = chunks
+        self._ready: deque[TraceRequest] = deque()
+        self._turn = asyncio.Lock()
+        self._is_open = True
+
+    async def take(self) -> TraceRequest | None:
+        """The next request; null when there is none or no more is to be asked."""
+        while self._is_open and not self._ready:
+            async with self._turn:
+                if self._is_open and not self._ready:
+                    chunk = await asyncio.to_thread(next, self._chunks, None)
+                    self._is_open = self._is_open and chunk is not None
+                    self._ready.extend(chunk or ())
+        return self._ready.popleft() if self._ready else None
+
+    def close(self) -> None:
+        """Nobody takes another request."""
+        self._is_open = False
+        self._ready.clear()
+
+
+async def ask_all(teacher: Teacher, requests: RequestStream, worker_count: int, keep: Keep) -> None:
     """Ask every request and hand each answer to `keep`, in batches, in the order they arrive.
 
     Raises:
         FatalTeacherError: no request can succeed; what had arrived is kept.
+        BudgetSpentError: the money is spent; what was in flight is kept.
         StorageError: an answer could not be kept; no more is asked.
+        KeyboardInterrupt: the user stopped it; what arrived within the grace is kept.
     """
     arrived: asyncio.Queue[Answer | None] = asyncio.Queue()
-    waiting = iter(requests)
     keeper = asyncio.create_task(_keep_arriving(arrived, keep))
-    workers = [asyncio.create_task(_work(teacher, waiting, arrived)) for _ in range(min(concurrency, len(requests)))]
+    workers = [asyncio.create_task(_work(teacher, requests, arrived)) for _ in range(worker_count)]
+    interrupted = asyncio.Event()
     try:
-        await _until_done(workers, keeper, waiting)
+        with interrupts(interrupted):
+            await _until_done(teacher, requests, workers, keeper, interrupted)
     finally:
+        requests.close()
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
@@ -37,23 +78,73 @@ async def ask_all(teacher: Teacher, requests: Sequence[TraceRequest], concurrenc
         await keeper
 
 
-async def _work(teacher: Teacher, waiting: Iterator[TraceRequest], arrived: asyncio.Queue[Answer | None]) -> None:
-    for request in waiting:
-        arrived.put_nowait(await teacher.ask(request))
+async def _work(teacher: Teacher, requests: RequestStream, arrived: asyncio.Queue[Answer | None]) -> None:
+    while (request := await requests.take()) is not None:
+        try:
+            arrived.put_nowait(await teacher.ask(request))
+        except AbandonedError:
+            return
+        while arrived.qsize() > MOST_WAITING:
+            await asyncio.sleep(COMMIT_S)
 
 
-async def _until_done(workers: Sequence[asyncio.Task[None]], keeper: asyncio.Task[None], waiting: Iterator[TraceRequest]) -> None:
-    pending = {*workers, keeper}
-    while pending - {keeper}:
-        done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            error = task.exception()
-            if isinstance(error, FatalTeacherError):
-                for _ in waiting:  # nobody takes another request
-                    pass
-                await asyncio.wait(pending - {keeper} or {task}, timeout=GRACE_S)
-            if error is not None:
+async def _until_done(
+    teacher: Teacher,
+    requests: RequestStream,
+    workers: Sequence[asyncio.Task[None]],
+    keeper: asyncio.Task[None],
+    interrupted: asyncio.Event,
+) -> None:
+    stop = asyncio.create_task(interrupted.wait())
+    pending: set[asyncio.Task[object]] = {*workers}
+    try:
+        while pending:
+            done, _ = await asyncio.wait({*pending, keeper, stop}, return_when=asyncio.FIRST_COMPLETED)
+            pending -= done
+            error = next((exc for task in done if task is not stop and (exc := task.exception())), None)
+            if error is None and stop not in done:
+                continue
+            requests.close()
+            teacher.stop()
+            if not isinstance(error, TeacherError | None):
                 raise error
+            await _let_arrive(pending, interrupted, error)
+            raise error or KeyboardInterrupt
+    finally:
+        stop.cancel()
+
+
+async def _let_arrive(pending: set[asyncio.Task[object]], interrupted: asyncio.Event, error: TeacherError | None) -> None:
+    """Give answers on their way time to arrive: all of it where the money is spent, a grace otherwise."""
+    if not pending:
+        return
+    grace_s = None if isinstance(error, BudgetSpentError) else GRACE_S
+    if error is None:
+        logger.warning("interrupted: up to %.0f s for answers on their way; press again to drop them", GRACE_S)
+    interrupted.clear()
+    again = asyncio.create_task(interrupted.wait())
+    all_arrived = asyncio.create_task(asyncio.wait(pending))
+    await asyncio.wait({all_arrived, again}, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
+    again.cancel()
+    all_arrived.cancel()
+    for task in pending:
+        if task.done() and not task.cancelled():
+            task.exception()  # seen: the first error is the one that is told
+
+
+@contextmanager
+def interrupts(interrupted: asyncio.Event) -> Iterator[None]:
+    """Turn Ctrl-C into an event for the block, where we may: in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop, before = asyncio.get_running_loop(), signal.getsignal(signal.SIGINT)
+    loop.add_signal_handler(signal.SIGINT, interrupted.set)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, before)
 
 
 async def _keep_arriving(arrived: asyncio.Queue[Answer | None], keep: Keep) -> None:

@@ -1,117 +1,155 @@
-"""Ask an OpenAI-compatible endpoint: one attempt with a deadline, retries with growing pauses, many requests at once."""
+"""Ask an endpoint: attempts with growing pauses, paced by its limits, within the budget; every request ends as an answer row."""
 
 import asyncio
-import email.utils
-import json
-import logging
+import contextlib
 import random
 import time
-from collections.abc import Sequence
+from collections import deque
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-import httpx2
-import openai
-from openai.types.chat import ChatCompletion
-
-from schemas.errors import FatalTeacherError, TransientTeacherError
+from schemas.errors import BudgetSpentError, FatalTeacherError, TransientTeacherError
+from tasks.traces.answers import Answer, Received, answered, failed, is_answered
 from tasks.traces.endpoints import Endpoint
-from tasks.traces.requests import Answer, TraceRequest
+from tasks.traces.failures import RejectedRequestError, RetryableError
+from tasks.traces.limits import Pacer
+from tasks.traces.money import Budget, Prices, Usage, most_usd, price
+from tasks.traces.requests import TraceRequest
+from tasks.traces.transport import StreamCutError, Transport
 
-RETRIED = frozenset({408, 409, 429})
-"""Status codes below 500 that may pass; everything from 500 on may pass too."""
-
-HOPELESS = {
-    401: "the key is missing or wrong",
-    403: "the key may not use this",
-    404: "there is no such model or address",
-}
 MAX_PAUSE_S = 60.0
 LONGEST_RETRY_AFTER_S = 600.0
-CONNECT_S = 10.0
 
+JUDGED_ENDINGS = 200
+"""The share of failures while asking is taken over the last so many requests, once there are as many."""
 
-@dataclass(frozen=True)
-class Prices:
-    """US dollars for a million tokens; null: unknown."""
-
-    prompt_usd_per_million: float | None = None
-    completion_usd_per_million: float | None = None
+MESSAGES = 2
 
 
 @dataclass(frozen=True)
 class AskRules:
     """How patiently to ask."""
 
-    concurrency: int
     max_attempts: int
-    timeout_s: float
+    max_cut_attempts: int
     first_pause_s: float
-
-    @property
-    def connection_failure_limit(self) -> int:
-        """So many connections failing in a row, none succeeding between, mean that the teacher has stopped."""
-        return max(10, 3 * self.concurrency)
+    max_error_frac: float
+    connection_failure_limit: int
+    """So many connections failing in a row, none succeeding between, mean that the teacher has stopped."""
 
 
-class RetryableError(TransientTeacherError):
-    """One attempt failed in a way that may pass; `pause_s` is what the server asked for."""
+@dataclass
+class Attempts:
+    """What one request has been through: attempts, the longest cut answer, money that may have been spent for nothing."""
 
-    def __init__(self, kind: str, message: str, pause_s: float = 0.0, is_connection: bool = False) -> None:
-        """Keep what the retry layer needs."""
-        super().__init__(message)
-        self.kind = kind
-        self.pause_s = pause_s
-        self.is_connection = is_connection
+    count: int = 0
+    cut_count: int = 0
+    longest_cut: Received | None = None
+    at_risk_usd: float | None = 0.0
+
+    def risk(self, used: "Used") -> None:
+        """Add what an attempt may have cost without saying so."""
+        more = used.at_risk_usd
+        self.at_risk_usd = None if self.at_risk_usd is None or more is None else self.at_risk_usd + more
+
+    def keep_longest(self, received: Received) -> None:
+        """Count a cut stream and keep what came if it is more than before."""
+        self.cut_count += 1
+        if self.longest_cut is None or _length(received) > _length(self.longest_cut):
+            self.longest_cut = received
 
 
-class RejectedRequestError(TransientTeacherError):
-    """The server will not take this one request, whoever sends it again; `kind` says how it put it."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        """Keep the kind for the request's row."""
-        super().__init__(message)
-        self.kind = kind
+class AbandonedError(TransientTeacherError):
+    """The run stops before this request was answered; it has no row and is asked by the next run."""
 
 
 class Teacher:
     """An endpoint being asked; counts what tells a passing fault from a teacher that is gone."""
 
     def __init__(
-        self, client: openai.AsyncOpenAI, endpoint: Endpoint, rules: AskRules, prices: Prices, secrets: Sequence[str]
+        self, transport: Transport, endpoint: Endpoint, rules: AskRules, pacer: Pacer, prices: Prices, budget: Budget
     ) -> None:
-        """Ask through `client`; `secrets` never appear in an error text."""
-        self._client = client
+        """Ask through `transport`."""
+        self._transport = transport
         self._endpoint = endpoint
         self._rules = rules
+        self._pacer = pacer
         self._prices = prices
-        self._secrets = [secret for secret in secrets if secret]
-        self._answered_count = 0
+        self._budget = budget
         self._failed_connections = 0
+        self._endings: deque[bool] = deque(maxlen=JUDGED_ENDINGS)
         self._random = random.Random()
+        self._stopping = asyncio.Event()
 
     async def ask(self, request: TraceRequest) -> Answer:
         """The teacher's answer, or an answer row with the last error once the attempts are used up.
 
         Raises:
-            FatalTeacherError: no request can succeed.
+            FatalTeacherError: no request can succeed, or too large a share fails.
+            BudgetSpentError: the request might cost more than is left.
         """
-        for attempt in range(1, self._rules.max_attempts + 1):
+        tried = Attempts()
+        while True:
+            tried.count += 1
             started = time.monotonic()
             try:
-                response = await self._attempt(request)
+                received = await self._attempt(request, tried)
             except RetryableError as exc:
                 self._count_connection(exc)
-                last: RetryableError | RejectedRequestError = exc
-                if attempt < self._rules.max_attempts:
-                    await asyncio.sleep(self._pause_s(attempt, exc.pause_s))
+                if self._is_last(tried, exc):
+                    return self._ended(self._given_up(request, tried, exc), tried)
+                await self._pause(self._pause_s(tried.count, exc.pause_s))
             except RejectedRequestError as exc:
-                return self._failed(request, attempt, exc)
+                return self._ended(failed(request, self._endpoint, tried.count, exc.kind, str(exc)), tried)
             else:
-                self._answered_count += 1
                 self._failed_connections = 0
-                return self._received(request, attempt, response, (time.monotonic() - started) * 1000)
-        return self._failed(request, self._rules.max_attempts, last)
+                latency_ms = (time.monotonic() - started) * 1000
+                return self._ended(answered(request, self._endpoint, self._prices, received, tried.count, latency_ms), tried)
+
+    async def _attempt(self, request: TraceRequest, tried: Attempts) -> Received:
+        """One attempt within budget and limits; what it used, or may have used, is counted whatever happens."""
+        most = most_usd(self._prices, request.prompt_bytes, MESSAGES, self._endpoint.max_completion_tokens)
+        await self._reserve(most)
+        used = Used(most)
+        try:
+            expected = self._pacer.expected_tokens(request.prompt_bytes, self._endpoint.max_completion_tokens)
+            await self._pacer.enter(expected)
+            try:
+                used.may_be_billed()
+                return await self._send(request, used)
+            finally:
+                self._pacer.leave(expected, used.usage.total_tokens, used.usage.completion_tokens)
+        finally:
+            self._budget.settle(most or 0.0, used.usd)
+            tried.risk(used)
+
+    async def _send(self, request: TraceRequest, used: "Used") -> Received:
+        sent_at = time.monotonic()
+        try:
+            received = await self._transport.complete(request)
+        except RetryableError as exc:
+            if not exc.may_be_billed:
+                used.nothing()
+            self._slow_down(exc, sent_at)
+            raise
+        except (RejectedRequestError, FatalTeacherError):
+            used.nothing()
+            raise
+        used.reported(received.usage, price(self._prices, received.usage))
+        self._pacer.slots.succeeded()
+        return received
+
+    async def _reserve(self, most: float | None) -> None:
+        if not await self._budget.reserve(most or 0.0):
+            raise BudgetSpentError(
+                f"teacher.max_usd {self._budget.max_usd:g}: {self._budget.spent_usd:.4f} USD are spent and the next request may "
+                f"cost up to {most:.4f}; answers so far are kept. Raise teacher.max_usd, or lower teacher.max_documents or "
+                "teacher.max_completion_tokens"
+            )
+
+    def _slow_down(self, error: RetryableError, sent_at: float) -> None:
+        if error.is_overload:
+            self._pacer.slots.overloaded(sent_at, time.monotonic())
+            self._pacer.hold(min(error.pause_s, LONGEST_RETRY_AFTER_S))
 
     def _count_connection(self, error: RetryableError) -> None:
         self._failed_connections = self._failed_connections + 1 if error.is_connection else 0
@@ -121,134 +159,78 @@ class Teacher:
                 "the teacher has stopped or cannot be reached; start it and run again, answers so far are kept"
             )
 
+    def _is_last(self, tried: Attempts, error: RetryableError) -> bool:
+        if isinstance(error, StreamCutError):
+            tried.keep_longest(error.received)
+        return tried.count >= self._rules.max_attempts or tried.cut_count >= self._rules.max_cut_attempts
+
+    def _given_up(self, request: TraceRequest, tried: Attempts, error: RetryableError) -> Answer:
+        """The longest cut answer if text came at all, else the last error."""
+        if tried.longest_cut is not None:
+            return answered(request, self._endpoint, self._prices, tried.longest_cut, tried.count, None)
+        return failed(request, self._endpoint, tried.count, error.kind, str(error))
+
+    async def _pause(self, pause_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), pause_s)
+            raise AbandonedError("no more is asked")
+
+    def stop(self) -> None:
+        """Send nothing again: what is in flight may arrive, what waits for its next attempt is left for the next run."""
+        self._stopping.set()
+
     def _pause_s(self, attempt: int, asked_s: float) -> float:
         grown = min(MAX_PAUSE_S, self._rules.first_pause_s * 2.0 ** (attempt - 1))
         return max(min(asked_s, LONGEST_RETRY_AFTER_S), grown * self._random.uniform(0.5, 1.0))
 
-    async def _attempt(self, request: TraceRequest) -> ChatCompletion:
-        try:
-            async with asyncio.timeout(self._rules.timeout_s):
-                response = await self._client.chat.completions.create(
-                    model=self._endpoint.model,
-                    messages=request.prompt.messages(),  # type: ignore[arg-type]  # plain dicts are what it takes
-                    temperature=self._endpoint.temperature,
-                    max_completion_tokens=self._endpoint.max_completion_tokens,
-                )
-        except (TimeoutError, openai.APIConnectionError) as exc:
-            raise self._connection_error(exc) from exc
-        except openai.APIStatusError as exc:
-            raise self._status_error(exc) from exc
-        except (json.JSONDecodeError, UnicodeDecodeError, openai.APIError) as exc:
-            raise RetryableError("broken_body", f"the answer is not a completion: {self._safe(exc)}") from exc
-        if not isinstance(response, ChatCompletion) or not response.choices or response.choices[0].message is None:
-            raise RetryableError("broken_body", f"the answer has no choices: {self._safe(response)[:200]}")
-        return response
+    def _ended(self, answer: Answer, tried: Attempts) -> Answer:
+        """Count how requests end; too many failures stop the run while money is left.
 
-    def _connection_error(self, error: Exception) -> RetryableError:
-        # the aiohttp transport calls a refused or dropped connection a ConnectTimeout
-        is_refused = isinstance(error.__cause__, httpx2.ConnectTimeout)
-        if isinstance(error, TimeoutError | openai.APITimeoutError) and not is_refused:
-            return RetryableError("timeout", f"no whole answer within {self._rules.timeout_s:g} s")
-        return RetryableError("connection", self._safe(error.__cause__ or error), is_connection=True)
-
-    def _status_error(self, error: openai.APIStatusError) -> Exception:
-        status, text = error.status_code, self._safe(error.message)
-        if status in RETRIED or status >= 500:
-            return RetryableError(f"http_{status}", text, retry_after_s(error.response.headers))
-        if status in HOPELESS:
-            return FatalTeacherError(f"{self._endpoint.name}: {status}, {HOPELESS[status]}: {text}")
-        if self._answered_count or is_about_document(text, error.code):
-            return RejectedRequestError(f"http_{status}", text)
-        return FatalTeacherError(
-            f"{self._endpoint.name}: {status}, the teacher does not take requests as they are set up: {text}"
-        )
-
-    def _safe(self, value: object) -> str:
-        text = str(value) or type(value).__name__
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
-
-    def _received(self, request: TraceRequest, attempt: int, response: ChatCompletion, latency_ms: float) -> Answer:
-        choice, usage = response.choices[0], response.usage
-        message, extra = choice.message, choice.message.model_extra or {}
-        details = usage.completion_tokens_details if usage else None
-        prompt_tokens = usage.prompt_tokens if usage else None
-        completion_tokens = usage.completion_tokens if usage else None
-        return self._ended(
-            request,
-            attempt,
-            completion_text=message.content or message.refusal or "",
-            reasoning_text=extra.get("reasoning_content") or extra.get("reasoning"),
-            finish_reason=choice.finish_reason,
-            prompt_tokens=prompt_tokens,
-            completion_tokens=completion_tokens,
-            reasoning_tokens=details.reasoning_tokens if details else None,
-            cost_usd=price(self._prices, prompt_tokens, completion_tokens),
-            latency_ms=latency_ms,
-        )
-
-    def _failed(self, request: TraceRequest, attempt: int, error: RetryableError | RejectedRequestError) -> Answer:
-        return self._ended(request, attempt, error_kind=error.kind, error_text=str(error))
-
-    def _ended(self, request: TraceRequest, attempt: int, **ending: str | float | int | None) -> Answer:
-        return Answer.model_validate(
-            {
-                "request_hash": request.request_hash,
-                "messages_hash": request.messages_hash,
-                "teacher": self._endpoint.model,
-                "endpoint": self._endpoint.name,
-                "prompt_kind": self._endpoint.prompt_kind,
-                "sample_index": request.sample_index,
-                "asked_at": datetime.now(UTC),
-                "attempt_count": attempt,
-            }
-            | ending
-        )
+        Raises:
+            FatalTeacherError: more than `max_error_frac` of the last requests failed.
+        """
+        self._endings.append(is_answered(answer))
+        failures = self._endings.count(False)
+        if len(self._endings) == JUDGED_ENDINGS and failures > self._rules.max_error_frac * JUDGED_ENDINGS:
+            raise FatalTeacherError(
+                f"{self._endpoint.name}: {failures} of the last {JUDGED_ENDINGS} requests failed "
+                f"({failures / JUDGED_ENDINGS:.3f} > teacher.max_error_frac {self._rules.max_error_frac}), the last with: "
+                f"{answer.error_kind}: {answer.error_text}; answers so far are kept, run again to ask the rest"
+            )
+        return answer.model_copy(update={"at_risk_usd": tried.at_risk_usd})
 
 
-def open_client(base_url: str, api_key: str, rules: AskRules) -> openai.AsyncOpenAI:
-    """A client that neither retries nor waits on its own: both are ours. Close it after use."""
-    logging.getLogger("httpx2").setLevel(logging.WARNING)  # it logs a line with the whole address for every request
-    limits = httpx2.Limits(max_connections=rules.concurrency, max_keepalive_connections=rules.concurrency)
-    timeout = httpx2.Timeout(rules.timeout_s, connect=min(CONNECT_S, rules.timeout_s))
-    return openai.AsyncOpenAI(
-        base_url=base_url,
-        api_key=api_key,
-        max_retries=0,
-        timeout=timeout,
-        http_client=openai.DefaultAioHttpClient(limits=limits, timeout=timeout),
-    )
+class Used:
+    """What one attempt used: nothing until it is sent, its most until the server reports."""
+
+    def __init__(self, most_usd: float | None) -> None:
+        """Begin with nothing; `most_usd` is null if prices are unknown."""
+        self._most = most_usd
+        self.usage = Usage(0, 0, 0, 0)
+        self.usd = 0.0
+        self.is_unsure = False
+
+    def nothing(self) -> None:
+        """It was refused, or never got there."""
+        self.usage, self.usd, self.is_unsure = Usage(0, 0, 0, 0), 0.0, False
+
+    def may_be_billed(self) -> None:
+        """It is on its way: it counts at its most."""
+        self.usage, self.usd, self.is_unsure = Usage(), self._most or 0.0, True
+
+    def reported(self, usage: Usage, usd: float | None) -> None:
+        """The server said what it took."""
+        self.usage = usage
+        if usd is not None:
+            self.usd, self.is_unsure = usd, False
+
+    @property
+    def at_risk_usd(self) -> float | None:
+        """What it may have cost without a report; null if prices are unknown."""
+        if self._most is None:
+            return None
+        return self._most if self.is_unsure else 0.0
 
 
-def is_about_document(text: str, code: str | None) -> bool:
-    """Whether a refused request was refused for its document (too long, filtered), not for how all are made."""
-    words = f"{code or ''} {text}".lower()
-    return any(sign in words for sign in ("context_length", "context length", "too long", "content_filter", "content_policy"))
-
-
-def retry_after_s(headers: httpx2.Headers) -> float:
-    """Seconds the server asks to wait: `Retry-After-Ms`, or `Retry-After` as seconds or a date; 0 if it says nothing."""
-    if milliseconds := _number(headers.get("retry-after-ms")):
-        return milliseconds / 1000
-    asked = headers.get("retry-after")
-    if (seconds := _number(asked)) is not None:
-        return seconds
-    date = email.utils.parsedate_tz(asked) if asked else None
-    return max(0.0, email.utils.mktime_tz(date) - time.time()) if date else 0.0
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return max(0.0, float(text or ""))
-    except ValueError:
-        return None
-
-
-def price(prices: Prices, prompt_tokens: int | None, completion_tokens: int | None) -> float | None:
-    """US dollars of one answer; null where a price or a token count is unknown."""
-    counts = (prompt_tokens, completion_tokens)
-    rates = (prices.prompt_usd_per_million, prices.completion_usd_per_million)
-    if None in counts or None in rates:
-        return None
-    return sum((count or 0) * (rate or 0.0) for count, rate in zip(counts, rates, strict=True)) / 1e6
+def _length(received: Received) -> int:
+    return len(received.completion_text) + len(received.reasoning_text or "")

@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
-from schemas.config import StandInConfig, TeacherConfig
+from schemas.config import FAULTS, StandInConfig, TeacherConfig
 from schemas.errors import ConfigError
 
 STAND_IN = "stand-in"
@@ -25,6 +25,8 @@ class Endpoint:
     prompt_kind: str
     temperature: float
     max_completion_tokens: int
+    top_p: float | None = None
+    seed: int | None = None
 
 
 def canonical_hash(value: object) -> str:
@@ -50,6 +52,11 @@ def check_settings(teacher: TeacherConfig, has_key: bool) -> None:
         raise ConfigError(
             "teacher.prompt_kind is not set: choose `open` (labels named freely) or `candidates` (picked from a list)"
         )
+    if teacher.max_usd is not None and (teacher.prompt_usd_per_million is None or teacher.completion_usd_per_million is None):
+        raise ConfigError(
+            f"teacher.max_usd = {teacher.max_usd:g} cannot be kept without prices: set teacher.prompt_usd_per_million and "
+            "teacher.completion_usd_per_million, or leave the cap out"
+        )
     if teacher.base_url == STAND_IN:
         return check_faults(teacher.stand_in)
     url = urlsplit(teacher.base_url)
@@ -72,7 +79,7 @@ def check_faults(stand_in: StandInConfig) -> None:
         ConfigError: the rates of faults that exclude each other add up to more than 1.
     """
     faults = stand_in.faults
-    total = faults.rate_limited + faults.server_error + faults.broken_json + faults.cut_off + faults.refusal
+    total = sum(getattr(faults, name) for name in FAULTS)
     if total > 1 + 1e-9:
         raise ConfigError(f"teacher.stand_in.faults: rates of one request add up to {total:g}; at most 1 is possible")
 
@@ -85,4 +92,6 @@ def asked_endpoint(teacher: TeacherConfig, stand_in_model: str | None) -> Endpoi
         prompt_kind=str(teacher.prompt_kind),
         temperature=teacher.temperature,
         max_completion_tokens=teacher.max_completion_tokens,
+        top_p=teacher.top_p,
+        seed=teacher.seed,
     )

@@ -9,7 +9,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tasks.traces.requests import Answer
+from tasks.traces.answers import Answer
 
 logger = logging.getLogger(__name__)
 
@@ -18,17 +18,20 @@ EVERY_S = 10.0
 
 @dataclass
 class Tally:
-    """Sums over the answers of this run; the cost is null where the price is unknown."""
+    """Sums over the answers of this run, beside what earlier runs spent; the cost is null where the price is unknown."""
 
     total: int
+    spent_before_usd: float | None = None
     done: int = 0
+    skipped: int = 0
     failed: int = 0
     tokens: int = 0
     cost_usd: float | None = None
+    in_flight: int = 0
     started: float = field(default_factory=time.monotonic)
 
     def add(self, answers: Sequence[Answer]) -> None:
-        """Count answers."""
+        """Count answers that are kept."""
         self.done += len(answers)
         self.failed += sum(answer.error_kind is not None for answer in answers)
         self.tokens += sum((answer.prompt_tokens or 0) + (answer.completion_tokens or 0) for answer in answers)
@@ -39,21 +42,26 @@ class Tally:
     def describe(self) -> str:
         """Rate, tokens, cost and failures in words."""
         rate = self.done / max(time.monotonic() - self.started, 1e-9)
-        cost = "cost unknown" if self.cost_usd is None else f"{self.cost_usd:.2f} USD"
-        return f"{rate:.1f}/s, {self.tokens:,} tokens, {cost}, {self.failed} failed"
+        return f"{rate:.1f}/s, {self.in_flight} in flight, {self.tokens:,} tokens, {self._cost()}, {self.failed} failed"
+
+    def _cost(self) -> str:
+        if self.cost_usd is None:
+            return "cost unknown"
+        before = f" (+ {self.spent_before_usd:.2f} before)" if self.spent_before_usd else ""
+        return f"{self.cost_usd:.2f} USD{before}"
 
     def seconds_left(self) -> float:
         """Time left at the rate so far."""
         elapsed = time.monotonic() - self.started
-        return elapsed / self.done * (self.total - self.done) if self.done else float("inf")
+        return elapsed / self.done * (self.total - self.skipped - self.done) if self.done else float("inf")
 
 
 class AskingProgress:
     """Shows the tally; where standard error is not a terminal, one log line every few seconds."""
 
-    def __init__(self, total: int, every_s: float = EVERY_S) -> None:
-        """Begin to count towards `total` answers."""
-        self.tally = Tally(total)
+    def __init__(self, total: int, spent_before_usd: float | None = None, every_s: float = EVERY_S) -> None:
+        """Begin to count towards `total` requests, some of which may be answered already."""
+        self.tally = Tally(total, spent_before_usd)
         self._every_s = every_s
         self._logged = time.monotonic()
         console = Console(stderr=True)
@@ -76,12 +84,18 @@ class AskingProgress:
         if self._live:
             self._live.stop()
 
-    def add(self, answers: Sequence[Answer]) -> None:
+    def add(self, answers: Sequence[Answer], in_flight: int = 0) -> None:
         """Count answers that are kept, and show."""
         self.tally.add(answers)
+        self.tally.in_flight = in_flight
         if self._live and self._line is not None:
-            self._live.update(self._line, completed=self.tally.done, description=self.tally.describe())
+            completed = self.tally.done + self.tally.skipped
+            self._live.update(self._line, completed=completed, description=self.tally.describe())
         elif time.monotonic() - self._logged >= self._every_s:
             self._logged = time.monotonic()
-            left = self.tally.seconds_left()
-            logger.info("traces: %d of %d, %s, %.0f s left", self.tally.done, self.tally.total, self.tally.describe(), left)
+            left, done = self.tally.seconds_left(), self.tally.done + self.tally.skipped
+            logger.info("traces: %d of %d, %s, %.0f s left", done, self.tally.total, self.tally.describe(), left)
+
+    def skip(self, count: int) -> None:
+        """Count requests that need not be sent: answered before, or the same as another."""
+        self.tally.skipped += count

@@ -1,10 +1,16 @@
-"""Which documents are asked about, and the prompt of each."""
+"""Which documents are asked about, which labels they are offered or given, and the prompt of each."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 
 from tasks.labels.search import NO_LABEL, LabelIndex, Vectors
-from tasks.traces.prompts import OfferedLabel, Prompt, candidates_prompt, open_prompt, spread_examples
+from tasks.traces.prompts import OfferedLabel, Prompt, Wish, candidates_prompt, open_prompt, spread_examples
+
+OWN, OTHER = "phase-2-teacher", "phase-2-stranger"
+"""Variants that are given a phase-1 answer: the document's own, or another document's."""
 
 
 def chosen_documents(documents: pl.DataFrame, max_documents: int | None) -> pl.DataFrame:
@@ -13,24 +19,110 @@ def chosen_documents(documents: pl.DataFrame, max_documents: int | None) -> pl.D
     return ordered if max_documents is None else ordered.group_by("split", maintain_order=True).head(max_documents)
 
 
-def open_prompts(texts: list[str], labels: pl.DataFrame) -> list[Prompt]:
-    """The `open` prompt of each document text."""
-    examples = spread_examples(labels["label_name"].to_list())
-    return [open_prompt(text, labels.height, examples) for text in texts]
+def draw_strangers(documents: pl.DataFrame, seed: int) -> dict[str, str]:
+    """For each document another one of its split with another text, drawn at random; none where there is none."""
+    strangers = {}
+    for _, part in documents.group_by("split", maintain_order=True):
+        order = np.random.default_rng(seed).permutation(part.height).tolist()
+        ids, hashes = part["document_id"].to_list(), part["text_hash"].to_list()
+        for place, row in enumerate(order):
+            others = (order[(place + step) % len(order)] for step in range(1, len(order)))
+            stranger = next((other for other in others if hashes[other] != hashes[row]), None)
+            if stranger is not None:
+                strangers[ids[row]] = ids[stranger]
+    return strangers
 
 
-def candidate_prompts(
-    documents: pl.DataFrame, vectors: Vectors, index: LabelIndex, labels: pl.DataFrame, relevance: pl.DataFrame, count: int
-) -> list[Prompt]:
-    """The `candidates` prompt of each document: its nearest labels, filtered pairs left out."""
-    names = dict(labels.select("label_id", "label_name").iter_rows())
+@dataclass(frozen=True)
+class Retrieval:
+    """The label index and what it needs: vectors of texts, and labels a document must not be offered."""
+
+    index: LabelIndex
+    embed: Callable[[list[str]], Vectors]
+    left_out: Mapping[str, frozenset[int]] = field(default_factory=dict)
+
+    def nearest(self, document_ids: Sequence[str], texts: list[str], count: int) -> list[list[int]]:
+        """Ids of the labels nearest to each text, best first, but for those left out of its document."""
+        margin = max((len(self.left_out.get(document, ())) for document in document_ids), default=0)
+        found = self.index.search(np.asarray(self.embed(texts)), min(count + margin, self.index.size)).label_ids.tolist()
+        barred = (self.left_out.get(document, frozenset()) | {NO_LABEL} for document in document_ids)
+        return [[label for label in ranked if label not in bar][:count] for ranked, bar in zip(found, barred, strict=True)]
+
+
+def left_out_labels(relevance: pl.DataFrame) -> dict[str, frozenset[int]]:
+    """Filtered labels by document."""
     pairs = relevance.filter("is_filtered").group_by("document_id").agg("label_id")
-    left_out = {document: set(ids) for document, ids in pairs.iter_rows()}
-    margin = max(map(len, left_out.values()), default=0)
-    found = index.search(np.asarray(vectors), min(count + margin, index.size)).label_ids.tolist()
-    prompts = []
-    for (document, text), ranked in zip(documents.select("document_id", "document_text").iter_rows(), found, strict=True):
-        barred = left_out.get(document, set()) | {NO_LABEL}
-        kept = [label for label in ranked if label not in barred][:count]
-        prompts.append(candidates_prompt(text, [OfferedLabel(label, names[label]) for label in kept]))
-    return prompts
+    return {document: frozenset(ids) for document, ids in pairs.iter_rows()}
+
+
+class Questions:
+    """Makes the prompts of a chunk of documents, in every variant."""
+
+    def __init__(
+        self, prompt_kind: str, form: str, labels: pl.DataFrame, retrieval: Retrieval | None, counts: tuple[int, int]
+    ) -> None:
+        """Prepare for one kind and form; `counts` are the labels offered and the labels of the index's shortlist.
+
+        Args:
+            prompt_kind: `open` or `candidates`.
+            form: form of answer to ask for.
+            labels: `core_labels`.
+            retrieval: the label index; null where no prompt needs it.
+            counts: labels a `candidates` prompt offers, and labels phase 2 is given of the index.
+        """
+        self._kind = prompt_kind
+        self._form = form
+        self._names = dict(labels.select("label_id", "label_name").iter_rows())
+        self._examples = spread_examples(labels["label_name"].to_list())
+        self._retrieval = retrieval
+        self._offered_count, self._given_count = counts
+
+    def prompts(
+        self, variant: str, document_ids: Sequence[str], texts: list[str], shortlists: Sequence[Sequence[str]] | None
+    ) -> list[Prompt | None]:
+        """The prompt of each document; null where the shortlist it should be given has no label.
+
+        Args:
+            variant: what is asked for.
+            document_ids: the documents.
+            texts: their texts.
+            shortlists: for variants that are given a phase-1 answer, the names it listed, as written.
+        """
+        wish = Wish(variant, self._form)
+        if shortlists is not None:
+            given = [self._read_given(names) for names in shortlists]
+            return [self._given_prompt(text, wish, some) if some else None for text, some in zip(texts, given, strict=True)]
+        if variant == "phase-2-index":
+            return [self._given_prompt(text, wish, some) for text, some in self._nearest(document_ids, texts, self._given_count)]
+        if self._kind == "open":
+            return [open_prompt(text, len(self._names), self._examples, wish) for text in texts]
+        offered = self._nearest(document_ids, texts, self._offered_count)
+        return [candidates_prompt(text, some, wish) for text, some in offered]
+
+    def _nearest(self, document_ids: Sequence[str], texts: list[str], count: int) -> list[tuple[str, list[OfferedLabel]]]:
+        if self._retrieval is None:
+            raise ValueError("this prompt needs the label index, and was made without one")
+        found = self._retrieval.nearest(document_ids, texts, count)
+        return [(text, [self._label(i) for i in ids]) for text, ids in zip(texts, found, strict=True)]
+
+    def _label(self, label_id: int) -> OfferedLabel:
+        return OfferedLabel(label_id, self._names[label_id])
+
+    def _given_prompt(self, text: str, wish: Wish, given: Sequence[OfferedLabel]) -> Prompt:
+        if self._kind == "candidates":
+            return candidates_prompt(text, given, wish)
+        return open_prompt(text, len(self._names), self._examples, wish, given)
+
+    def _read_given(self, names: Sequence[str]) -> list[OfferedLabel]:
+        """Names a phase-1 answer listed, each once; of a closed list those it was offered, by number."""
+        distinct = list(dict.fromkeys(" ".join(name.split()) for name in names if name.strip()))
+        if self._kind == "open":
+            return [OfferedLabel(None, name) for name in distinct]
+        numbers = [read_number(name) for name in distinct]
+        return [self._label(number) for number in dict.fromkeys(numbers) if number in self._names and number is not None]
+
+
+def read_number(name: str) -> int | None:
+    """The number of a label named as `[12] name`, `[12]` or `12`; null if it has none."""
+    number = name.strip().removeprefix("[").partition("]")[0].strip()
+    return int(number) if number.isdecimal() and len(number) < 10 else None

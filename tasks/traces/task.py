@@ -1,89 +1,82 @@
-"""Ask the teacher about every document, and serve the stand-in teacher. Read, call, write; keys come from the environment."""
+"""Ask the teacher about every document, or say what that would take. Read, call, write; keys come from the environment."""
 
 import asyncio
 import logging
 import os
-import socket
-import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from schemas.config import EmbedConfig, TeacherConfig
-from schemas.errors import ConfigError, FatalTeacherError
+from schemas.errors import SchemaRefusedError, TeacherError
 from schemas.refs import RunRef, StageInputs, StageResult
 from schemas.tables import RAW_TRACES
-from tasks.labels.lexical import LexicalIndex
 from tasks.labels.progress import log_progress
-from tasks.labels.search import LabelIndex
 from tasks.labels.task import open_embedder, open_label_index
+from tasks.traces.answers import Answer, may_pass
 from tasks.traces.endpoints import STAND_IN, Endpoint, asked_endpoint, check_settings
-from tasks.traces.process import ADDRESS, running_server
-from tasks.traces.prompts import Prompt
-from tasks.traces.questions import candidate_prompts, chosen_documents, open_prompts
-from tasks.traces.requests import (
-    Answer,
-    TraceRequest,
-    asking_cost,
-    make_request,
-    refuse_failures,
-    trace_rows,
-    unanswered,
-)
-from tasks.traces.stand_in.brief import edge_rows, stand_in_name, train_targets
-from tasks.traces.stand_in.knowledge import LabelGraph, WordVectors, cooccurrence_edges, unique_names
-from tasks.traces.stand_in.server import Manner, StandInServer
-from tasks.traces.stand_in.thinking import StandIn, known_documents
+from tasks.traces.estimate import Workload, describe, estimate
+from tasks.traces.learning import LADDER, LAST_FORM, PROBES, is_followed
+from tasks.traces.ledger import Ledger, RetryRules
+from tasks.traces.money import Budget, prices_of
+from tasks.traces.plan import Plan
+from tasks.traces.questions import Questions, Retrieval, chosen_documents, left_out_labels
+from tasks.traces.requests import TraceRequest
+from tasks.traces.rows import Spending, count_failures, in_parts, refuse_failures, stage_cost, trace_rows
+from tasks.traces.stand_in.task import teacher_address, write_stand_in_brief
 from warehouse.journal import Journal, open_journal
-from warehouse.layout import artifact_path, journal_path
-from warehouse.parquet import read_table, write_table
-from warehouse.stand_in_files import BriefSettings, log_tail, open_log, read_brief, read_knowledge, write_brief
+from warehouse.layout import journal_path
+from warehouse.parquet import read_table, write_table_parts
+from warehouse.server_memory import forget_form, remember_form, remembered_form
+
+if TYPE_CHECKING:
+    from tasks.traces.progress import AskingProgress
 
 logger = logging.getLogger(__name__)
 
-WORD_TEXTS = 50_000
-"""Texts the stand-in learns its words from, at most."""
+ROWS_PER_PART = 2000
+"""Rows of `raw_traces` held in memory at once."""
 
-PROJECT = str(Path(__file__).parents[2])
+COMPACT_FROM = 1000
+"""Answers from which a finished journal is worth a Parquet file of its own."""
+
+WORKERS_PER_SLOT = 2
+"""Requests under way for each that may be in flight: those that pause before their next attempt hold no slot."""
 
 
 @task(cache_policy=NO_CACHE)
-def generate_traces(run: RunRef, inputs: StageInputs, teacher: TeacherConfig, embed: EmbedConfig) -> StageResult:
+def generate_traces(
+    run: RunRef, inputs: StageInputs, teacher: TeacherConfig, embed: EmbedConfig, retry: RetryRules | None = None
+) -> StageResult:
     """`core_documents` -> `raw_traces`: one answer or error a document; what the journal holds is not asked again.
 
     Raises:
         ConfigError: a setting cannot work, or the key is not in the environment; nothing was asked.
         FatalTeacherError: no request can succeed; answers so far are in the journal.
+        BudgetSpentError: `max_usd` might be passed; answers so far are in the journal.
         TeacherError: more than `max_error_frac` of the requests failed; answers are in the journal.
         StorageError: the data root cannot be written, or another run is asking for this dataset.
     """
     started = time.monotonic()
-    check_teacher(teacher)
-    brief = write_stand_in_brief(run, inputs, teacher, embed) if teacher.base_url == STAND_IN else None
-    endpoint = asked_endpoint(teacher, brief[0] if brief else None)
-    requests = make_requests(run, inputs, endpoint, teacher, embed)
-    keys = {request.request_hash for request in requests}
-    with open_journal(journal_path(run.root_path, run.dataset)) as journal:
-        missing = unanswered(requests, read_answers(journal, keys))
-        if missing:
-            with teacher_address(teacher, brief[1] if brief else None) as address:
-                ask_missing(journal, missing, endpoint, teacher, address)
-        answers = read_answers(journal, keys)
-    sent = [answers[request.request_hash] for request in missing]
+    with open_session(run, inputs, teacher, embed, retry) as session:
+        plan = session.plan(session.form())
+        session.ask(plan.first_wave(), plan.row_count)
+        session.ask(plan.second_wave(session.ledger.read), plan.row_count)
+        result = session.publish(plan)
+    sent = session.ledger.sent
     logger.info(
-        "traces: %d documents, %d requests, %d sent, %.1f s", len(requests), len(keys), len(sent), time.monotonic() - started
-    )
-    refuse_failures([answers[key] for key in sorted(keys)], teacher.max_error_frac)
-    table = write_table(run, "trace", RAW_TRACES, trace_rows(run.dataset, requests, answers))
-    is_complete = not unanswered(requests, answers)
-    return StageResult(tables=(table,), cost=asking_cost(sent, len(requests)), is_complete=is_complete)
+        "traces: %d rows, %d requests, %d sent, %d failed, %.1f s",
+        result.tables[0].row_count, result.cost.total_request_count, sent.request_count, sent.failed_count,
+        time.monotonic() - started,
+    )  # fmt: skip
+    return result
 
 
 def check_teacher(teacher: TeacherConfig) -> None:
@@ -95,180 +88,207 @@ def check_teacher(teacher: TeacherConfig) -> None:
     check_settings(teacher, has_key=bool(os.environ.get(teacher.api_key_env)))
 
 
-def make_requests(
-    run: RunRef, inputs: StageInputs, endpoint: Endpoint, teacher: TeacherConfig, embed: EmbedConfig
-) -> list[TraceRequest]:
-    """One request a document, train and test."""
-    labels = read_table(inputs.tables["core_labels"])
-    documents = chosen_documents(read_table(inputs.tables["core_documents"]), teacher.max_documents)
-    texts = documents["document_text"].to_list()
-    if endpoint.prompt_kind == "open":
-        prompts: Sequence[Prompt] = open_prompts(texts, labels)
-    else:
-        index = open_label_index(run, inputs.artifacts["label_index"], inputs.tables["core_labels"])
-        vectors = open_embedder(run, embed, embed.document_tokens).embed(texts, log_progress("documents embedded"))
-        relevance = read_table(inputs.tables["core_relevance"])
-        prompts = candidate_prompts(documents, vectors, index, labels, relevance, teacher.candidate_count)
-    asked = zip(documents.select("document_id", "split").iter_rows(), prompts, strict=True)
-    return [make_request(endpoint, document_id, split, prompt) for (document_id, split), prompt in asked]
-
-
-def read_answers(journal: Journal, keys: set[str]) -> dict[str, Answer]:
-    """The journal's newest answers to these requests."""
-    return {key: Answer.model_validate_json(line) for key, line in journal.read(keys).items()}
-
-
-def ask_missing(
-    journal: Journal, missing: Sequence[TraceRequest], endpoint: Endpoint, teacher: TeacherConfig, address: str
-) -> None:
-    """Ask, and have every answer on disk before it counts.
+@task(cache_policy=NO_CACHE)
+def estimate_traces(
+    run: RunRef, inputs: StageInputs, teacher: TeacherConfig, embed: EmbedConfig, retry: RetryRules | None = None
+) -> list[tuple[str, str]]:
+    """What asking the rest will take, as lines of a name and what is known; nothing is asked.
 
     Raises:
-        FatalTeacherError: no request can succeed.
-        StorageError: an answer could not be stored.
+        ConfigError: a setting cannot work.
     """
-    # only here: 1 s of imports that a rerun and the stand-in do without
-    from tasks.traces.asking import ask_all
-    from tasks.traces.client import AskRules, Prices, Teacher, open_client
-    from tasks.traces.progress import AskingProgress
-
-    rules = AskRules(teacher.concurrency, teacher.max_attempts, teacher.timeout_s or float("inf"), teacher.retry_pause_s)
-    prices = Prices(teacher.prompt_usd_per_million, teacher.completion_usd_per_million)
-    key = os.environ.get(teacher.api_key_env) or "none"
-    secret = "none" if teacher.base_url == STAND_IN else key
-
-    async def ask(progress: AskingProgress) -> None:
-        def keep(answers: Sequence[Answer]) -> None:
-            journal.append([answer.model_dump_json() for answer in answers])
-            progress.add(answers)
-
-        async with open_client(address, secret, rules) as client:
-            hidden = [secret] if secret != "none" else []
-            await ask_all(Teacher(client, endpoint, rules, prices, hidden), missing, teacher.concurrency, keep)
-
-    with AskingProgress(len(missing)) as progress:
-        asyncio.run(ask(progress))
+    with open_session(run, inputs, teacher, embed, retry) as session:
+        work = Workload()
+        plan = session.plan(session.known_form() or LADDER[0])
+        for wave in (plan.first_wave(), plan.second_wave(session.ledger.read)):
+            for chunk in wave:
+                wanted, _ = next(session.ledger.missing([chunk]))
+                work.add(chunk, wanted)
+        work.add_unmade(len(plan.unaskable))
+        answers = session.ledger.read([request.request_hash for request in work.answered])
+        return describe(estimate(work, answers, teacher, prices_of(teacher)), teacher)
 
 
 @contextmanager
-def teacher_address(teacher: TeacherConfig, brief: Path | None) -> Iterator[str]:
-    """The base URL to ask at; a stand-in is started for the block and ends with it, or with us.
+def open_session(
+    run: RunRef, inputs: StageInputs, teacher: TeacherConfig, embed: EmbedConfig, retry: RetryRules | None
+) -> Iterator["Session"]:
+    """Everything that asking needs, with the journal locked for the block.
 
     Raises:
-        FatalTeacherError: the stand-in did not start, or ended while it was asked; with its last words.
+        ConfigError: a setting cannot work, or the key is not in the environment.
+        StorageError: the data root cannot be written, or another run is asking for this dataset.
     """
-    if brief is None:
-        yield teacher.base_url
-        return
-    serve = f"from tasks.traces.task import serve_stand_in; serve_stand_in({str(brief)!r}, is_watched=True)"
-    paths = os.pathsep.join(path for path in (PROJECT, os.environ.get("PYTHONPATH")) if path)
-    environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": paths}
-    with open_log(brief) as log:
+    check_teacher(teacher)
+    brief = write_stand_in_brief(run, inputs, teacher, embed) if teacher.base_url == STAND_IN else None
+    endpoint = asked_endpoint(teacher, brief[0] if brief else None)
+    with open_journal(journal_path(run.root_path, run.dataset)) as journal, ExitStack() as servers:
+        yield Session(run, inputs, teacher, embed, endpoint, brief[1] if brief else None, journal, retry or RetryRules(), servers)
+
+
+class Session:
+    """One run of asking: the endpoint, the ledger of what was asked, the server's address once it is needed."""
+
+    def __init__(
+        self,
+        run: RunRef,
+        inputs: StageInputs,
+        teacher: TeacherConfig,
+        embed: EmbedConfig,
+        endpoint: Endpoint,
+        brief: Path | None,
+        journal: Journal,
+        retry: RetryRules,
+        servers: ExitStack,
+    ) -> None:
+        """Take what `open_session` opened."""
+        self._run, self._inputs, self._teacher, self._embed = run, inputs, teacher, embed
+        self._endpoint = endpoint
+        self._brief = brief
+        self._journal = journal
+        self._retry = retry
+        self._servers = servers
+        self._address: str | None = None
+        self.ledger = Ledger(journal, endpoint, retry)
+
+    def known_form(self) -> str | None:
+        """The form of answer to ask for: set, or learned before; null if it is still to be learned."""
+        if self._teacher.answer_form != "auto":
+            return self._teacher.answer_form
+        return remembered_form(self._run.root_path, self._endpoint.name, self._endpoint.model)
+
+    def form(self) -> str:
+        """The form of answer to ask for, learned on a few questions if it is not known; their answers are kept.
+
+        Raises:
+            TeacherError: nobody answered, so nothing can be learned.
+        """
+        known = self.known_form()
+        return known if known is not None else self._learn()
+
+    def _learn(self) -> str:
+        form = next((form for form in LADDER if self._try_form(form)), LAST_FORM)
+        remember_form(self._run.root_path, self._endpoint.name, self._endpoint.model, form)
+        logger.info("traces: %s is asked for answers of form %s from now on", self._endpoint.model, form)
+        return form
+
+    def _try_form(self, form: str) -> bool:
+        probes = next(self.plan(form).first_wave(), [])[:PROBES]
         try:
-            with running_server([sys.executable, "-c", serve], environment, log) as server:
-                yield f"{server.address}/v1"
-        except FatalTeacherError as exc:
-            raise FatalTeacherError(f"{exc}{log_tail(brief)}") from exc
+            self.ask(iter([probes]), len(probes))
+        except SchemaRefusedError as exc:
+            logger.info("traces: %s", exc)
+            return False
+        followed = is_followed(form, list(self.ledger.read([probe.request_hash for probe in probes]).values()))
+        if followed is None:
+            raise TeacherError(
+                f"{self._endpoint.name}: none of {len(probes)} first questions was answered, so the form of answers cannot be "
+                "learned; run again later, or set teacher.answer_form"
+            )
+        return followed
+
+    def plan(self, form: str) -> Plan:
+        """What is to be asked in this form."""
+        teacher, tables = self._teacher, self._inputs.tables
+        documents = chosen_documents(read_table(tables["core_documents"]), teacher.max_documents)
+        labels = read_table(tables["core_labels"], ["label_id", "label_name"])
+        needs_index = self._endpoint.prompt_kind == "candidates" or "phase-2-index" in teacher.variants
+        retrieval = self._retrieval(documents) if needs_index else None
+        questions = Questions(self._endpoint.prompt_kind, form, labels, retrieval, (teacher.candidate_count, teacher.given_count))
+        return Plan(documents, self._endpoint, form, teacher, questions)
+
+    def _retrieval(self, documents: pl.DataFrame) -> Retrieval:
+        inputs = self._inputs
+        index = open_label_index(self._run, inputs.artifacts["label_index"], inputs.tables["core_labels"])
+        embedder = open_embedder(self._run, self._embed, self._embed.document_tokens)
+        # every text has a vector before the first request: embedding beside the asking would slow both
+        embedder.embed(documents["document_text"].to_list(), log_progress("documents embedded"))
+        left_out = left_out_labels(read_table(inputs.tables["core_relevance"]))
+        return Retrieval(index, embedder.embed, left_out)
+
+    def ask(self, chunks: Iterator[list[TraceRequest]], total: int) -> None:
+        """Send what is not answered yet; every answer is on disk before it counts. Nothing missing: nothing is started.
+
+        Raises:
+            FatalTeacherError: no request can succeed.
+            BudgetSpentError: `max_usd` might be passed.
+            StorageError: an answer could not be stored.
+        """
+        # only here: 1 s of imports that a rerun and the stand-in do without
+        from tasks.traces.progress import AskingProgress
+
+        missing, skipped = self.ledger.missing(chunks), 0
+        for wanted, more in missing:
+            skipped += more
+            if wanted:
+                break
+        else:
+            return
+        with AskingProgress(total, self.ledger.spent_usd) as progress:
+            progress.skip(skipped)
+            try:
+                asyncio.run(self._ask(chain([wanted], counted(missing, progress)), progress))
+            except SchemaRefusedError:
+                forget_form(self._run.root_path, self._endpoint.name, self._endpoint.model)
+                raise
+
+    async def _ask(self, chunks: Iterator[list[TraceRequest]], progress: "AskingProgress") -> None:
+        from tasks.traces.asking import RequestStream, ask_all
+        from tasks.traces.client import Teacher
+        from tasks.traces.patience import ask_rules, pacer_of, patience_of
+        from tasks.traces.transport import Transport, open_client
+
+        teacher = self._teacher
+        key = os.environ.get(teacher.api_key_env) if self._brief is None else None
+        pacer = pacer_of(teacher)
+
+        def keep(answers: Sequence[Answer]) -> None:
+            self.ledger.keep(answers)
+            progress.add(answers, pacer.slots.in_flight)
+
+        async with open_client(self._serving_address(), key or "none", teacher.concurrency) as client:
+            transport = Transport(client, self._endpoint, patience_of(teacher), [key] if key else [])
+            budget = Budget(teacher.max_usd, self.ledger.spent_usd)
+            asker = Teacher(transport, self._endpoint, ask_rules(teacher), pacer, prices_of(teacher), budget)
+            await ask_all(asker, RequestStream(chunks), WORKERS_PER_SLOT * teacher.concurrency, keep)
+
+    def _serving_address(self) -> str:
+        if self._address is None:
+            self._address = self._servers.enter_context(teacher_address(self._teacher, self._brief))
+        return self._address
+
+    def publish(self, plan: Plan) -> StageResult:
+        """Write `raw_traces`: a row for everything that was to be asked, answered or not.
+
+        Raises:
+            TeacherError: too large a share failed.
+        """
+        keys = {row.key for row in plan.rows}
+        unaskable = {bytes.fromhex(key) for key in plan.unaskable}
+        failures = count_failures("no_shortlist" if key in unaskable else self.ledger.failure(key) for key in keys)
+        last = self.ledger.last_error(kind for kind, _ in failures.most_common())
+        refuse_failures(failures, len(keys), self._teacher.max_error_frac, last)
+        behind = Spending()
+        table = write_table_parts(self._run, "trace", RAW_TRACES, self._frames(plan, behind))
+        is_complete = not any(may_pass(kind) for kind in failures)
+        if is_complete and self._journal.line_count >= COMPACT_FROM:
+            logger.info("traces: %d answers moved from the journal to Parquet", self._journal.compact())
+        return StageResult(tables=(table,), cost=stage_cost(self.ledger.sent, behind), is_complete=is_complete)
+
+    def _frames(self, plan: Plan, behind: Spending) -> Iterator[pl.DataFrame]:
+        counted: set[bytes] = set()
+        for part in in_parts(plan.rows, ROWS_PER_PART):
+            answers = self.ledger.read([row.request_hash for row in part]) | plan.unaskable
+            never = {row.request_hash: plan.never_asked(row) for row in part if row.request_hash not in answers}
+            for row in part:
+                if row.key not in counted and row.request_hash in answers:
+                    counted.add(row.key)
+                    behind.add(answers[row.request_hash])
+            yield trace_rows(self._run.dataset, part, answers | never)
 
 
-def write_stand_in_brief(run: RunRef, inputs: StageInputs, teacher: TeacherConfig, embed: EmbedConfig) -> tuple[str, Path]:
-    """Write what the stand-in is told for this run; its model name and the folder.
-
-    Raises:
-        ConfigError: the knowledge file cannot be read or is of another label set.
-        StorageError: the data root cannot be written.
-    """
-    labels, documents = read_table(inputs.tables["core_labels"]), read_table(inputs.tables["core_documents"])
-    targets = train_targets(documents, read_table(inputs.tables["core_relevance"]))
-    source = teacher.stand_in.knowledge
-    edges = (
-        edge_rows(labels, read_knowledge(Path(source)), source)
-        if source
-        else cooccurrence_edges(targets.filter(~pl.col("is_filtered")))
-    )
-    # every document has a vector before the server needs it
-    open_embedder(run, embed, embed.document_tokens).embed(
-        documents["document_text"].to_list(), log_progress("documents embedded")
-    )
-    model = stand_in_name(teacher.stand_in, embed, labels, (targets, edges))
-    settings = BriefSettings(
-        run=run,
-        labels=inputs.tables["core_labels"],
-        documents=inputs.tables["core_documents"],
-        index=inputs.artifacts["label_index"],
-        embed=embed,
-        stand_in=teacher.stand_in,
-        model=model,
-    )
-    path = artifact_path(run.root_path, run.run_id, "trace", "stand_in")
-    write_brief(path, settings, targets, edges)
-    return model, path
-
-
-def serve_stand_in(brief: str, host: str = "127.0.0.1", port: int = 0, is_watched: bool = False) -> None:
-    """Serve the stand-in teacher until it is stopped; the first line it writes holds its address.
-
-    Args:
-        brief: the folder `write_stand_in_brief` wrote.
-        host: address to serve on.
-        port: port to serve on; 0 takes a free one.
-        is_watched: end when standard input does, so that the server does not outlive who started it.
-
-    Raises:
-        ConfigError: the port is taken.
-        StorageError: the brief, the index or the embeddings cannot be read.
-    """
-    import uvicorn
-
-    if is_watched:
-        threading.Thread(target=_end_with_stdin, daemon=True).start()
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-        except OSError as exc:
-            raise ConfigError(f"cannot serve on {host}:{port}: {exc.strerror}; choose another port, or 0 for a free one") from exc
-        app = load_server(Path(brief)).app()
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=75, backlog=4096))
-        listener.listen(4096)
-        sys.stdout.write(f"{ADDRESS}http://{host}:{listener.getsockname()[1]}\n")
-        sys.stdout.flush()
-        server.run(sockets=[listener])
-
-
-def _end_with_stdin() -> None:
-    while os.read(0, 1 << 16):  # not sys.stdin: its lock would be held when the interpreter ends
-        pass
-    os._exit(0)
-
-
-def load_server(brief: Path) -> StandInServer:
-    """The stand-in with all it is told, ready to serve."""
-    settings, targets, edges = read_brief(brief)
-    run, config = settings.run, settings.stand_in
-    index = open_label_index(run, settings.index, settings.labels)
-    names = names_by_row(index, read_table(settings.labels, ["label_id", "label_name"]))
-    embedder = open_embedder(run, settings.embed, settings.embed.document_tokens)
-    is_train = pl.col("split") == "train"
-    texts = (
-        read_table(settings.documents, ["split", "document_text"]).filter(is_train).head(WORD_TEXTS)["document_text"].to_list()
-    )
-    first, second = index.rows_of(edges["a"].to_numpy()), index.rows_of(edges["b"].to_numpy())
-    thinker = StandIn(
-        index,
-        names,
-        LexicalIndex(index.label_ids, names),
-        LabelGraph(index.size, first, second, edges["weight"].to_numpy()),
-        WordVectors([*names[:WORD_TEXTS], *texts], np.concatenate([index.vectors[:WORD_TEXTS], embedder.embed(texts)])),
-        known_documents(targets),
-        embedder.embed,
-        config,
-    )
-    manner = Manner(settings.model, config.answer_format, config.seed, config.faults)
-    return StandInServer(thinker.think, unique_names(names), manner)
-
-
-def names_by_row(index: LabelIndex, labels: pl.DataFrame) -> list[str]:
-    """Label names in the order of the index's rows."""
-    names = dict(labels.select("label_id", "label_name").iter_rows())
-    return [names[label_id] for label_id in index.label_ids.tolist()]
+def counted(missing: Iterator[tuple[list[TraceRequest], int]], progress: "AskingProgress") -> Iterator[list[TraceRequest]]:
+    """The chunks of what is to be sent; what is not is told to the progress."""
+    for wanted, skipped in missing:
+        progress.skip(skipped)
+        yield wanted

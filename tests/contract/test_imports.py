@@ -52,7 +52,7 @@ def flow_fault(name: str) -> str | None:
 
 
 def room_fault(parts: tuple[str, ...], name: str) -> str | None:
-    is_task = parts[2] == "task.py"
+    is_task = parts[-1] == "task.py"
     room = name.split(".")[1] if name.startswith("tasks.") else parts[1]
     if room not in (parts[1], GROUND_ROOM):
         return "rooms do not know each other"

@@ -1,0 +1,130 @@
+"""What has been asked and how it ended: which requests are still to be sent, what was spent, what is kept."""
+
+import threading
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from tasks.traces.answers import CUT, Answer, is_answered, may_pass
+from tasks.traces.endpoints import Endpoint
+from tasks.traces.plan import NEVER_ASKED
+from tasks.traces.requests import TraceRequest
+from tasks.traces.rows import Spending
+
+TRUNCATED = ("length", CUT)
+"""Finish reasons of answers that ended early: kept as answers, and asked again only by name."""
+
+
+class Store(Protocol):
+    """Where answers are kept: on disk before `append` returns."""
+
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """Every record, oldest first."""
+        ...
+
+    def read(self, wanted: Collection[str]) -> dict[str, str]:
+        """The newest record of each wanted key, as JSON."""
+        ...
+
+    def append(self, lines: Sequence[str]) -> None:
+        """Keep records."""
+        ...
+
+
+@dataclass(frozen=True)
+class RetryRules:
+    """Which requests are sent besides those never asked; `reasons` are error kinds, or finish reasons of cut answers."""
+
+    is_only_failed: bool = False
+    reasons: frozenset[str] = field(default_factory=frozenset)
+
+    def takes(self, ending: str | None, is_known: bool) -> bool:
+        """Whether a request is sent that is known or not, and ended so (null: answered whole)."""
+        if not is_known:
+            return not self.is_only_failed
+        if ending is None:
+            return False
+        if self.reasons:
+            return ending in self.reasons
+        return ending not in TRUNCATED and may_pass(ending)
+
+
+class Ledger:
+    """The journal as the asking sees it."""
+
+    def __init__(self, store: Store, endpoint: Endpoint, rules: RetryRules) -> None:
+        """Read how everything ended that was ever asked of this endpoint and model."""
+        self._store = store
+        self._rules = rules
+        self._turn = threading.Lock()
+        self._endings: dict[bytes, str | None] = {}
+        self._queued: set[bytes] = set()
+        self._error_texts: dict[str, str] = {}
+        self.spent_usd = 0.0
+        self.sent = Spending()
+        for record in store.entries():
+            self._endings[_key(record["request_hash"])] = _ending(record.get("error_kind"), record.get("finish_reason"))
+            if record.get("endpoint") == endpoint.name and record.get("teacher") == endpoint.model:
+                self.spent_usd += (record.get("cost_usd") or 0.0) + (record.get("at_risk_usd") or 0.0)
+
+    def missing(self, chunks: Iterable[Sequence[TraceRequest]]) -> Iterator[tuple[list[TraceRequest], int]]:
+        """Of each chunk the requests that are to be sent, each key once, and how many are not."""
+        for chunk in chunks:
+            wanted = [request for request in chunk if self._is_wanted(request)]
+            yield wanted, len(chunk) - len(wanted)
+
+    def _is_wanted(self, request: TraceRequest) -> bool:
+        key = _key(request.request_hash)
+        if key in self._queued or not self._rules.takes(self._endings.get(key), key in self._endings):
+            return False
+        self._queued.add(key)
+        return True
+
+    def keep(self, answers: Sequence[Answer]) -> None:
+        """Store answers, then count them; a failure does not take the place of an answer.
+
+        Raises:
+            StorageError: they could not be stored.
+        """
+        kept = [answer for answer in answers if is_answered(answer) or not self.is_answered(answer.request_hash)]
+        with self._turn:
+            self._store.append([answer.model_dump_json() for answer in kept])
+        for answer in answers:
+            self.sent.add(answer)
+            self.spent_usd += (answer.cost_usd or 0.0) + (answer.at_risk_usd or 0.0)
+        for answer in kept:
+            self._endings[_key(answer.request_hash)] = _ending(answer.error_kind, answer.finish_reason)
+            if answer.error_kind is not None:
+                self._error_texts[answer.error_kind] = answer.error_text or ""
+
+    def read(self, keys: Collection[str]) -> dict[str, Answer]:
+        """The newest answers to these requests."""
+        with self._turn:
+            lines = self._store.read(keys)
+        return {key: Answer.model_validate_json(line) for key, line in lines.items()}
+
+    def is_answered(self, request_hash: str) -> bool:
+        """Whether there is an answer, whole or cut."""
+        key = _key(request_hash)
+        return key in self._endings and self._endings[key] in (None, *TRUNCATED)
+
+    def failure(self, key: bytes) -> str | None:
+        """The error kind a request ended with, `never_asked`, or null for an answer."""
+        ending = self._endings.get(key, NEVER_ASKED)
+        return None if ending in TRUNCATED else ending
+
+    def last_error(self, kinds: Iterable[str]) -> str | None:
+        """What a request of the first of these kinds said, of those that failed in this run."""
+        return next((self._error_texts[kind] for kind in kinds if kind in self._error_texts), None)
+
+
+def _ending(error_kind: str | None, finish_reason: str | None) -> str | None:
+    return error_kind or (finish_reason if finish_reason in TRUNCATED else None)
+
+
+def _key(request_hash: str) -> bytes:
+    """The key as 32 bytes: half of what its text takes."""
+    try:
+        return bytes.fromhex(request_hash)
+    except ValueError:
+        return request_hash.encode()
