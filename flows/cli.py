@@ -151,12 +151,6 @@ def _load_index() -> Callable[..., Any]:
     return index
 
 
-def _load_trace() -> Callable[..., Any]:
-    from flows.trace import trace
-
-    return trace
-
-
 def _load_parse() -> Callable[..., Any]:
     from flows.parse import parse
 
@@ -176,7 +170,51 @@ def _load_distill() -> Callable[..., Any]:
 
 
 stage_command("index", _load_index, "Embed the labels, build the label index, measure its recall against exact search.")
-stage_command("trace", _load_trace, "Ask the teacher about every document; what was answered before is not asked again.")
+
+
+@app.command("trace", rich_help_panel=STAGES)
+def trace_command(
+    name: Name,
+    root: Root = "data",
+    config: Config = None,
+    set: Set = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Say what asking the rest will take; ask nothing.")] = False,
+    batch: Annotated[str | None, typer.Option(help="`write` OpenAI batch files of what is left, or `read` their results.")] = None,
+    folder: Annotated[
+        str | None, typer.Option("--batch-dir", help="Folder of the batch files; default: batches/NAME in the data root.")
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Send only requests that failed, none that were never sent.")
+    ] = False,
+    reason: Annotated[
+        list[str] | None,
+        typer.Option("--reason", help="Of the failed ones, send only those of this error kind; also `length`, `connection_cut`."),
+    ] = None,
+) -> None:
+    """Ask the teacher about every document; what was answered before is not asked again."""
+    start(root)
+
+    def work() -> None:
+        if batch not in (None, "write", "read") or (estimate and batch):
+            raise ConfigError(f"--batch {batch!r}: `write` or `read` is possible, and not together with --estimate")
+        from flows import trace as flows
+
+        if estimate:
+            show_lines(flows.trace_estimate(name, root, config, set))
+        elif batch:
+            show_lines(flows.trace_batch(name, batch, root, config, set, folder))
+        else:
+            show_output(flows.trace(name, root, config, set, retry_failed=retry_failed, reason=reason))
+
+    guarded(work)
+
+
+def show_lines(lines: list[tuple[str, str]]) -> None:
+    """Print names and what is known of them."""
+    for what, value in lines:
+        out.print(f"{what:13} {value}", markup=False)
+
+
 stage_command("parse", _load_parse, "Traces to shortlists, steps, answers and rejects; mentions linked to labels.")
 stage_command("characterize", _load_characterize, "The two phases in the text: Focus, Confusion, shortlist by position.")
 stage_command("distill", _load_distill, "Train students by method and seed, at equal budget.")

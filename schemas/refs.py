@@ -101,3 +101,13 @@ class RunRef(Frozen):
     def root_path(self) -> Path:
         """The data root as a path."""
         return Path(self.root)
+
+
+class RetryRules(Frozen):
+    """Which requests are sent besides those never sent: failed ones that may pass, or those that ended for `reasons`.
+
+    A reason is an error kind, or the finish reason of a cut answer (`length`, `connection_cut`).
+    """
+
+    is_only_failed: bool = False
+    reasons: tuple[str, ...] = ()

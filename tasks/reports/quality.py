@@ -90,6 +90,25 @@ def cost_grid(costs: pl.DataFrame) -> Grid:
     return Grid("costs", caption, columns, (*rows, (*total, Cell(""), Cell(""), Cell(""))))
 
 
+def teacher_grid(costs: pl.DataFrame) -> Grid | None:
+    """Requests, tokens by kind and money of the teacher: of this run, and of all runs behind the stage's rows."""
+    asked = costs.filter(pl.col("total_request_count").fill_null(0) > 0)
+    if asked.is_empty():
+        return None
+    row = asked.row(0, named=True)
+    kinds = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "answer_tokens")
+    this = [_tokens(row[kind]) if row["request_count"] else NONE_SENT for kind in kinds]
+    every = [_tokens(row["total_prompt_tokens"]), "", _tokens(row["total_completion_tokens"]), "", ""]
+    spent = money_text(row["cost_usd"]) if row["request_count"] else NONE_SENT
+    rows = (
+        ("this run", f"{row['request_count']:,}", *this, spent),
+        ("all runs together", f"{row['total_request_count']:,}", *every, money_text(row["total_cost_usd"])),
+    )
+    columns = ("", "requests", "tokens in", "of them cached", "tokens out", "reasoning", "answer", "money")
+    caption = "What the teacher was asked for and what it cost; answers of earlier runs are not asked again"
+    return Grid("teacher-costs", caption, columns, tuple(tuple(Cell(text) for text in row) for row in rows))
+
+
 def _known_sum(frame: pl.DataFrame, column: str) -> float | None:
     return None if frame[column].null_count() else float(frame[column].sum())
 

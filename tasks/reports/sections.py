@@ -10,7 +10,7 @@ from tasks.reports.cells import Grid, count_text
 from tasks.reports.charts import BarChart, DotChart, LineChart
 from tasks.reports.contrasts import collect_contrasts, contrast_charts, contrast_grid, contrast_sentence
 from tasks.reports.curves import loss_charts, trajectory_charts
-from tasks.reports.quality import boundary_chart, cost_grid, format_grid, reject_grid
+from tasks.reports.quality import boundary_chart, cost_grid, format_grid, reject_grid, teacher_grid
 from tasks.reports.results import (
     best_sentence,
     collect_scores,
@@ -220,4 +220,5 @@ def cost_section(facts: Facts, costs: pl.DataFrame | None) -> Section:
     """Time, requests, tokens and money by stage."""
     if costs is None or costs.is_empty():
         return Section("costs", "Cost", (missing_note("out_costs", facts.dataset),))
-    return Section("costs", "Cost", grids=(cost_grid(costs),))
+    teacher = teacher_grid(costs)
+    return Section("costs", "Cost", grids=(cost_grid(costs), *((teacher,) if teacher else ())))

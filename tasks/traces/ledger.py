@@ -2,9 +2,9 @@
 
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from schemas.refs import RetryRules
 from tasks.traces.answers import CUT, Answer, is_answered, may_pass
 from tasks.traces.endpoints import Endpoint
 from tasks.traces.plan import NEVER_ASKED
@@ -31,22 +31,15 @@ class Store(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class RetryRules:
-    """Which requests are sent besides those never asked; `reasons` are error kinds, or finish reasons of cut answers."""
-
-    is_only_failed: bool = False
-    reasons: frozenset[str] = field(default_factory=frozenset)
-
-    def takes(self, ending: str | None, is_known: bool) -> bool:
-        """Whether a request is sent that is known or not, and ended so (null: answered whole)."""
-        if not is_known:
-            return not self.is_only_failed
-        if ending is None:
-            return False
-        if self.reasons:
-            return ending in self.reasons
-        return ending not in TRUNCATED and may_pass(ending)
+def is_sent(rules: RetryRules, ending: str | None, is_known: bool) -> bool:
+    """Whether a request is to be sent that is known or not, and ended so (null: answered whole)."""
+    if not is_known:
+        return not rules.is_only_failed
+    if ending is None:
+        return False
+    if rules.reasons:
+        return ending in rules.reasons
+    return ending not in TRUNCATED and may_pass(ending)
 
 
 class Ledger:
@@ -75,7 +68,7 @@ class Ledger:
 
     def _is_wanted(self, request: TraceRequest) -> bool:
         key = _key(request.request_hash)
-        if key in self._queued or not self._rules.takes(self._endings.get(key), key in self._endings):
+        if key in self._queued or not is_sent(self._rules, self._endings.get(key), key in self._endings):
             return False
         self._queued.add(key)
         return True

@@ -16,7 +16,7 @@ from prefect.cache_policies import NO_CACHE
 
 from schemas.config import EmbedConfig, TeacherConfig
 from schemas.errors import SchemaRefusedError, TeacherError
-from schemas.refs import RunRef, StageInputs, StageResult
+from schemas.refs import RetryRules, RunRef, StageInputs, StageResult
 from schemas.tables import RAW_TRACES
 from tasks.labels.progress import log_progress
 from tasks.labels.task import open_embedder, open_label_index
@@ -24,7 +24,7 @@ from tasks.traces.answers import Answer, may_pass
 from tasks.traces.endpoints import STAND_IN, Endpoint, asked_endpoint, check_settings
 from tasks.traces.estimate import Workload, describe, estimate
 from tasks.traces.learning import LADDER, LAST_FORM, PROBES, is_followed
-from tasks.traces.ledger import Ledger, RetryRules
+from tasks.traces.ledger import Ledger
 from tasks.traces.money import Budget, prices_of
 from tasks.traces.plan import Plan
 from tasks.traces.questions import Questions, Retrieval, chosen_documents, left_out_labels

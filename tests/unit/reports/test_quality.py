@@ -1,6 +1,6 @@
 import polars as pl
 
-from tasks.reports.quality import boundary_chart, cost_grid, format_grid, reject_grid
+from tasks.reports.quality import boundary_chart, cost_grid, format_grid, reject_grid, teacher_grid
 from tests.unit.reports.report_frames import COSTS, PARSE_REJECTS, TRACES, cost, table
 
 
@@ -47,3 +47,18 @@ def test_cost_grid_sums_known_prices_and_makes_one_unknown_price_unknown() -> No
 
 def test_cost_grid_marks_what_was_reused() -> None:
     assert cost_grid(COSTS).rows[0][0].detail == "reused: an earlier result"
+
+
+def test_teacher_grid_shows_this_run_beside_all_runs_and_unknown_as_unknown() -> None:
+    row = cost("trace", 2, 0.5, 500) | {
+        "cached_tokens": 100, "reasoning_tokens": None, "answer_tokens": None, "total_request_count": 7,
+        "total_prompt_tokens": 900, "total_completion_tokens": 800, "total_cost_usd": None,
+    }  # fmt: skip
+    grid = teacher_grid(table("out_costs", [row]))
+    assert grid is not None
+    assert [cell.text for cell in grid.rows[0]] == ["this run", "2", "500", "100", "500", "unknown", "unknown", "$0.50"]
+    assert [cell.text for cell in grid.rows[1]] == ["all runs together", "7", "900", "", "800", "", "", "unknown"]
+
+
+def test_teacher_grid_of_stages_that_ask_nobody_is_none() -> None:
+    assert teacher_grid(table("out_costs", [cost("ingest", 0, None, 0) | {"total_request_count": 0}])) is None
