@@ -16,12 +16,13 @@ NAME_KEYS = ("label", "name", "title")
 
 THINK_CLOSES = re.compile(r"<\s*/\s*think(?:ing)?\s*>", re.IGNORECASE)
 THINK_OPENS = re.compile(r"\s*<\s*think(?:ing)?\s*>", re.IGNORECASE)
-NO_LABEL_LINE = re.compile(r"\s*(?:(?:```|~~~)\w*|<[^<>]*>|[-*_=]*)\s*$")
-JSON_OPENS = re.compile(r"\s*(?:(?:```|~~~)\w*\s*)?(?=\{|\[\s*(?:[\"{]|\d+\s*,))")
-HEADING = re.compile(r"^[ \t>#*_]*(?:my |the |final )*(?:shortlist|candidates|labels|answer)[ \t*_]*[:：]?[ \t*_]*$", re.I | re.M)
+NO_LABEL_LINE = re.compile(r"\s*+(?:(?:```|~~~)\w*+|<[^<>]*+>|[-*_=]*+)\s*+$")
+JSON_OPENS = re.compile(r"\s*+(?:(?:```|~~~)\w*+\s*+)?(?=\{|\[\s*+(?:[\"{]|\d+\s*,))")
+_HEADS = r"(?:my |the |final )*(?:shortlist|candidates|labels|answer)"
+HEADING = re.compile(rf"^[ \t>]*(?:[#*_]+[ \t]*{_HEADS}[:：*_ \t]*|{_HEADS}[ \t]*[:：][*_ \t]*)$", re.I | re.M)
 SECTION = re.compile(r"<\s*(shortlist|candidates|answer|labels)\s*>", re.IGNORECASE)
 SECTION_ENDS = re.compile(r"<\s*/?\s*(?:shortlist|candidates|reasoning|answer|labels)\s*>", re.IGNORECASE)
-BULLET = re.compile(r"[ \t>]*(?:[-*•–‣▪○●·+]|\(?\d{1,3}[.)])[ \t]+")
+BULLET = re.compile(r"[ \t>]*+(?:[-*•–‣▪○●·+]|\(?\d{1,3}[.)])[ \t]+")
 MAX_TRIES = 8
 MAX_LISTED = 100
 LONGEST_NAME = 300
@@ -116,7 +117,8 @@ def _listed(text: str, takes_plain_lines: bool) -> list[str]:
 
 def _listed_in_json(text: str) -> list[str]:
     """The labels of a JSON answer; of one that was cut off, those that were whole."""
-    for cut in [text, *(text[: text.rfind(last) + 1] + end for last in '}"' for end in ("]}", "]"))]:
+    wholes = (text, text[: text.rfind("}") + 1], text[: max(text.rfind(","), 0)])
+    for cut in (whole + end for whole in wholes for end in ("", "]}", "]")):
         value, _ = _decoded(cut, 0)
         if value is not None:
             return _names(value)
@@ -125,21 +127,23 @@ def _listed_in_json(text: str) -> list[str]:
 
 def _names(value: Any) -> list[str]:  # any JSON value
     items = next((value[key] for key in LIST_KEYS if isinstance(value.get(key), list)), []) if isinstance(value, dict) else value
-    names = [_name(item) for item in items if item is not None] if isinstance(items, list) else []
+    names = [_name(item) for item in items] if isinstance(items, list) else []
     return _distinct(names)
 
 
 def _name(item: Any) -> str:  # as above
     if isinstance(item, dict):
         named = next((item[key] for key in NAME_KEYS if isinstance(item.get(key), str)), "")
-        return named if named.strip() else _name(item.get("id", ""))
+        number = item.get("id")
+        return named if named.strip() or isinstance(number, dict) else _name(number)
     if isinstance(item, int) and not isinstance(item, bool):
         return f"[{item}]"
     return item if isinstance(item, str) else ""
 
 
 def _lines(text: str) -> list[str]:
-    return _distinct(BULLET.sub("", line, count=1).strip() for line in text.split("\n") if not NO_LABEL_LINE.match(line))
+    lines = (line for line in text.split("\n") if not NO_LABEL_LINE.match(line))
+    return _distinct(line[bullet.end() if (bullet := BULLET.match(line)) else 0 :].strip() for line in lines)
 
 
 def _distinct(names: Iterable[str]) -> list[str]:
