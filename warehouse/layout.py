@@ -66,6 +66,16 @@ def journal_path(root: Path, dataset: str) -> Path:
     return root / "journal" / f"{checked_name(dataset)}.jsonl"
 
 
+def parts_dir(journal: Path) -> Path:
+    """A journal's compacted records; no name of another dataset can make the same path."""
+    return journal.with_suffix(".parts")
+
+
+def lock_path(journal: Path) -> Path:
+    """The file that the process locks which has the journal open; it stays, and is empty."""
+    return journal.with_suffix(".lock")
+
+
 def servers_path(root: Path) -> Path:
     """What was learned of the servers that were asked."""
     return root / "journal" / "servers.json"
