@@ -42,6 +42,7 @@ class Attempts:
     """What one request has been through: attempts, the longest cut answer, money that may have been spent for nothing."""
 
     count: int = 0
+    sent_at: float = 0.0
     cut_count: int = 0
     longest_cut: Received | None = None
     at_risk_usd: float | None = 0.0
@@ -90,7 +91,6 @@ class Teacher:
         tried = Attempts()
         while True:
             tried.count += 1
-            started = time.monotonic()
             try:
                 received = await self._attempt(request, tried)
             except RetryableError as exc:
@@ -102,7 +102,7 @@ class Teacher:
                 return self._ended(failed(request, self._endpoint, tried.count, exc.kind, str(exc)), tried)
             else:
                 self._failed_connections = 0
-                latency_ms = (time.monotonic() - started) * 1000
+                latency_ms = (time.monotonic() - tried.sent_at) * 1000
                 return self._ended(answered(request, self._endpoint, self._prices, received, tried.count, latency_ms), tried)
 
     async def _attempt(self, request: TraceRequest, tried: Attempts) -> Received:
@@ -114,16 +114,18 @@ class Teacher:
             expected = self._pacer.expected_tokens(request.prompt_bytes, self._endpoint.max_completion_tokens)
             await self._pacer.enter(expected)
             try:
+                if self._stopping.is_set():
+                    raise AbandonedError("no more is asked")
                 used.may_be_billed()
-                return await self._send(request, used)
+                tried.sent_at = time.monotonic()
+                return await self._send(request, used, tried.sent_at)
             finally:
                 self._pacer.leave(expected, used.usage.total_tokens, used.usage.completion_tokens)
         finally:
             self._budget.settle(most or 0.0, used.usd)
             tried.risk(used)
 
-    async def _send(self, request: TraceRequest, used: "Used") -> Received:
-        sent_at = time.monotonic()
+    async def _send(self, request: TraceRequest, used: "Used", sent_at: float) -> Received:
         try:
             received = await self._transport.complete(request)
         except RetryableError as exc:
@@ -131,8 +133,12 @@ class Teacher:
                 used.nothing()
             self._slow_down(exc, sent_at)
             raise
-        except (RejectedRequestError, FatalTeacherError):
+        except RejectedRequestError:
             used.nothing()
+            raise
+        except FatalTeacherError:
+            used.nothing()
+            self.stop()  # at once: those that wait for a slot must not be sent
             raise
         used.reported(received.usage, price(self._prices, received.usage))
         self._pacer.slots.succeeded()

@@ -61,7 +61,7 @@ def test_generate_traces_gives_every_document_a_row_and_starts_nothing_the_secon
     assert first.cost.prompt_tokens == sum(frame["prompt_tokens"].to_list()) > 10_000
     assert first.cost.cost_usd is None
 
-    monkeypatch.setattr(traces, "running_server", None)
+    monkeypatch.setattr(traces, "teacher_address", None)
     second = generate(sample_run(sample, tmp_path, "run-2"), sample)
     assert second.cost.request_count == 0
     assert read_table(second.tables[0]).equals(frame)
