@@ -65,13 +65,11 @@ def answer_of(result: Json, request: TraceRequest, endpoint: Endpoint, prices: P
     response, error = _object(result.get("response")), result.get("error")
     body = response.get("body", response if "choices" in response else None)
     status = _status(response.get("status_code"))
-    if body is None and (error or status in (None, 200)):
-        kind = f"http_{status}" if status not in (None, 200) else _error_kind(error)
-        return failed(request, endpoint, 1, kind, _said(error) or "the line has neither an answer nor an error")
     if status not in (None, 200):
-        return failed(
-            request, endpoint, 1, f"http_{status}", _said(error) or _said(body) or f"status {status}, without a message"
-        )
+        message = _said(error) or _said(body) or f"status {status}, without a message"
+        return failed(request, endpoint, 1, f"http_{status}", message)
+    if body is None:
+        return failed(request, endpoint, 1, _error_kind(error), _said(error) or "the line has neither answer nor error")
     try:
         return answered(request, endpoint, prices, read_completion(body), 1, None)
     except BrokenAnswerError as exc:
