@@ -1,24 +1,22 @@
 """One raw teacher answer to a draft or a reject: which form it has, where its reasoning and its final labels stand."""
 
-import re
 from dataclasses import dataclass, replace
 
 from tasks.parsing.boundary import section_evidence
-from tasks.parsing.cues import ANSWER_HEADING, REFUSAL, lowered
+from tasks.parsing.cues import ANSWER_HEADING, LIST_HEADING, REFUSAL, lowered
 from tasks.parsing.drafts import Mention, RejectDraft, StepDraft, TraceDraft
-from tasks.parsing.items import answer_mentions, list_items, trimmed
-from tasks.parsing.json_form import find_answer_object, read_json_answer
+from tasks.parsing.items import Item, answer_mentions, list_items, looks_like_sentence, trimmed
+from tasks.parsing.json_form import find_answer, read_json_answer
 from tasks.parsing.mentions import MentionFinder
 from tasks.parsing.names import Catalogue
 from tasks.parsing.prose_form import read_reasoning
 from tasks.parsing.sentences import sentences
-from tasks.parsing.tagged_form import has_tags, read_tagged_answer
+from tasks.parsing.tagged_form import find_sections, read_tagged_answer
+from tasks.parsing.thinking import Parts, Span, split_content
+from tasks.parsing.variants import GIVEN, LIST_ONLY, SAYS_NONE, as_asked, is_told, missing_part, phases_of, without_none
 
-THINK_OPENS = re.compile(r"<\s*think(?:ing)?\s*>", re.IGNORECASE)
-THINK_CLOSES = re.compile(r"<\s*/\s*think(?:ing)?\s*>", re.IGNORECASE)
 REFUSAL_WITHIN = 400
 SEEN_CHARS = 120
-Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +29,17 @@ class Completion:
     error_kind: str | None
     error_text: str | None
     takes_ids: bool
+    variant: str = "both"
 
     @property
     def is_truncated(self) -> bool:
         """True if the answer was cut off."""
         return self.finish_reason in ("length", "connection_cut")
 
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """Where the reasoning stands (column and span, or nowhere) and the span of the rest of the content."""
-
-    source: str
-    reasoning: Span | None
-    content: Span
+    @property
+    def phases(self) -> str:
+        """Which phases were asked for."""
+        return phases_of(self.variant)
 
 
 def read_completion(raw: Completion, catalogue: Catalogue) -> TraceDraft | RejectDraft:
@@ -56,73 +51,98 @@ def read_completion(raw: Completion, catalogue: Catalogue) -> TraceDraft | Rejec
     if not raw.completion_text.strip() and not raw.reasoning_text.strip():
         return RejectDraft("empty_completion", f"no text, finish_reason {raw.finish_reason}")
     draft = _read(raw, split_content(raw.completion_text, raw.reasoning_text), catalogue)
-    return _reject_reason(raw, draft) or _finished(draft)
-
-
-def split_content(content: str, reasoning: str) -> Parts:
-    """Reasoning apart from the rest: the reasoning column if it has text, else a `<think>` block, whose tags may be missing."""
-    opens, closes = THINK_OPENS.search(content), list(THINK_CLOSES.finditer(content))
-    start = opens.end() if opens and not content[: opens.start()].strip() else 0
-    if closes and closes[-1].start() >= start:
-        block, rest = trimmed(content, start, closes[-1].start()), trimmed(content, closes[-1].end(), len(content))
-    elif start:
-        block, rest = trimmed(content, start, len(content)), (len(content), len(content))
-    else:
-        block, rest = (0, 0), trimmed(content, 0, len(content))
-    if reasoning.strip():
-        return Parts("reasoning_text", trimmed(reasoning, 0, len(reasoning)), rest)
-    return Parts("completion_text", block if block[1] > block[0] else None, rest)
+    draft = without_none(draft) if raw.phases == GIVEN else draft
+    return _reject_reason(raw, draft) or _finished(as_asked(draft, raw.phases))
 
 
 def _read(raw: Completion, parts: Parts, catalogue: Catalogue) -> TraceDraft:
-    content = raw.completion_text
-    node = find_answer_object(content, *parts.content)
-    if node is not None:
-        draft = read_json_answer(content, node, catalogue, raw.takes_ids)
-    elif has_tags(content, *parts.content):
-        draft = read_tagged_answer(content, *parts.content, catalogue, raw.takes_ids)
-    else:
+    draft = _read_structured(raw, parts.content, catalogue)
+    if draft is None:
         return _read_prose(raw, parts, catalogue)
-    if draft.shortlist or parts.reasoning is None:
+    if parts.reasoning is None or is_told(draft, raw.phases):
         return draft
     return _with_reasoning(raw, parts.source, parts.reasoning, draft, draft.answers, catalogue)
+
+
+def _read_structured(raw: Completion, region: Span, catalogue: Catalogue) -> TraceDraft | None:
+    """The draft of a JSON or tagged answer, whichever has more parts, the first of equals; none of any other text."""
+    text = raw.completion_text
+    node, sections = find_answer(text, *region), find_sections(text, *region)
+    if sections and node is not None:
+        is_tagged = (len(sections), -min(s.start for s in sections.values())) > (len(node.fields), -node.start)
+        node = None if is_tagged else node
+    if node is not None:
+        return read_json_answer(text, node, catalogue, raw.takes_ids)
+    return read_tagged_answer(text, sections, catalogue, raw.takes_ids) if sections else None
 
 
 def _read_prose(raw: Completion, parts: Parts, catalogue: Catalogue) -> TraceDraft:
     draft = TraceDraft("prose")
     if parts.reasoning is not None and parts.content[1] > parts.content[0]:
-        heading = _last_heading(raw.completion_text, *parts.content)
+        heading = _last_heading(raw.completion_text, *parts.content, raw.phases)
         span = (heading[1], parts.content[1]) if heading else parts.content
-        answers = _answers(raw, "completion_text", span, catalogue) or _named_in(raw, "completion_text", parts.content, catalogue)
+        draft.answers_none = _says_none(raw, "completion_text", span)
+        answers = _answers(raw, "completion_text", span, catalogue)
+        if not answers and not draft.answers_none:
+            answers = _named_in(raw, "completion_text", parts.content, catalogue)
         return _with_reasoning(raw, parts.source, parts.reasoning, draft, answers, catalogue)
     source = parts.source if parts.reasoning is not None else "completion_text"
-    reasoning, answer = split_answer(_text(raw, source), *(parts.reasoning or parts.content), raw.is_truncated)
+    reasoning, answer = split_answer(_text(raw, source), *(parts.reasoning or parts.content), raw.is_truncated, raw.phases)
+    draft.answers_none = _says_none(raw, source, answer or reasoning)
     answers = _answers(raw, source, answer, catalogue) if answer else []
     return _with_reasoning(raw, source, reasoning, draft, answers, catalogue)
 
 
-def split_answer(text: str, start: int, end: int, is_truncated: bool) -> tuple[Span, Span | None]:
-    """Reasoning and final labels that stand in one text: at the last answer heading, else before a list that ends the text."""
-    heading = _last_heading(text, start, end)
+def split_answer(text: str, start: int, end: int, is_truncated: bool, phases: str = "both") -> tuple[Span, Span | None]:
+    """Reasoning and final labels that stand in one text: at the last answer heading, else before a list that ends the text.
+
+    Where no more than a shortlist was asked for, the list may be all of the text, plain lines, or cut off.
+    """
+    heading = _last_heading(text, start, end, phases)
     if heading:
         return (start, heading[0]), (heading[1], end)
     items = list(list_items(text, start, end))
-    at = len(items)
-    while at and items[at - 1].has_bullet:
-        at -= 1
-    if is_truncated or at in (0, len(items)):
+    first, last = _listed_lines(text, items) if phases == LIST_ONLY else _last_bullets(items, len(items))
+    if first == last or (phases != LIST_ONLY and (is_truncated or first == 0)):
         return (start, end), None
-    first = items[at].start
-    line = text.rfind("\n", start, first) + 1 or start
-    return (start, line), (line, end)
+    line = text.rfind("\n", start, items[first].start) + 1 or start
+    return (start, line), (line, items[last - 1].end if phases == LIST_ONLY else end)
 
 
-def _last_heading(text: str, start: int, end: int) -> Span | None:
+def _last_bullets(items: list[Item], last: int) -> tuple[int, int]:
+    first = last
+    while first and items[first - 1].has_bullet:
+        first -= 1
+    return first, last
+
+
+def _listed_lines(text: str, items: list[Item]) -> tuple[int, int]:
+    """The last row of bullets; without any, at least two last lines that are no sentences."""
+    bullets = [at for at, item in enumerate(items) if item.has_bullet]
+    if bullets:
+        return _last_bullets(items, bullets[-1] + 1)
+    first = len(items)
+    while first and not looks_like_sentence(text[items[first - 1].start : items[first - 1].end]):
+        first -= 1
+    return (first, len(items)) if len(items) - first > 1 else (0, 0)
+
+
+def _last_heading(text: str, start: int, end: int, phases: str) -> Span | None:
+    pattern = LIST_HEADING if phases == LIST_ONLY else ANSWER_HEADING
+    _, end = trimmed(text, start, end)
     last = None
-    for match in ANSWER_HEADING.finditer(lowered(text), start, end):
-        if text[match.end() : end].strip():
+    for match in pattern.finditer(lowered(text), start, end):
+        if match.end() < end:
             last = match.span()
     return last
+
+
+def _says_none(raw: Completion, source: str, span: Span) -> bool:
+    """True if a phase-2 answer says that no label fits, or ends with the heading of its answer."""
+    text = _text(raw, source)[span[0] : span[1]].rstrip()
+    if raw.phases != GIVEN:
+        return False
+    return SAYS_NONE.match(text) is not None or ANSWER_HEADING.fullmatch(lowered(text[text.rfind("\n") + 1 :])) is not None
 
 
 def _answers(raw: Completion, source: str, span: Span, catalogue: Catalogue) -> list[Mention]:
@@ -140,13 +160,18 @@ def _with_reasoning(
 ) -> TraceDraft:
     """The answers of a draft with the shortlist and steps of free reasoning; conclusions stand in for a missing list."""
     known = [catalogue.identity(mention.text, mention.link) for mention in answers]
-    reasoning = read_reasoning(_text(raw, source), source, [region], catalogue, raw.takes_ids, known)
-    if not answers:
+    is_given = raw.phases == GIVEN
+    reasoning = read_reasoning(_text(raw, source), source, [region], catalogue, raw.takes_ids, known, is_given)
+    listed = [StepDraft(mention.source, mention.start, mention.end, "answer", subject=mention) for mention in answers]
+    if not answers and raw.phases != LIST_ONLY and not draft.answers_none:
         answers = [step.subject for step in reasoning.steps if step.phase == "answer" and step.subject]
-        listed: list[StepDraft] = []
-    else:
-        listed = [StepDraft(mention.source, mention.start, mention.end, "answer", subject=mention) for mention in answers]
-    return replace(reasoning, answer_format=draft.answer_format, answers=answers, steps=[*reasoning.steps, *listed])
+    return replace(
+        reasoning,
+        answer_format=draft.answer_format,
+        answers=answers,
+        answers_none=draft.answers_none,
+        steps=[*reasoning.steps, *listed],
+    )
 
 
 def _text(raw: Completion, source: str) -> str:
@@ -158,12 +183,13 @@ def _reject_reason(raw: Completion, draft: TraceDraft) -> RejectDraft | None:
     is_linked = any(mention.link is not None for mention in draft.answers)
     if not is_linked and REFUSAL.search(lowered(content[:REFUSAL_WITHIN])) and draft.answer_format == "prose":
         return RejectDraft("refused", _seen(content))
-    if not draft.shortlist and not draft.answers:
+    if not draft.shortlist and not draft.answers and not (raw.phases == GIVEN and any(step.subject for step in draft.steps)):
         return RejectDraft("unreadable_answer", _seen(content or raw.reasoning_text))
-    if not draft.shortlist and not raw.is_truncated:
-        return RejectDraft("no_shortlist", f"{len(draft.answers)} final labels, no candidates: {_seen(content)}")
-    if not draft.answers and not raw.is_truncated:
-        return RejectDraft("no_answer", f"{len(draft.shortlist)} candidates, no final label: {_seen(content)}")
+    missing = None if raw.is_truncated else missing_part(draft, raw.phases)
+    if missing == "no_shortlist":
+        return RejectDraft(missing, f"{len(draft.answers)} final labels, no candidates: {_seen(content)}")
+    if missing == "no_answer":
+        return RejectDraft(missing, f"{len(draft.shortlist)} candidates, no final label: {_seen(content)}")
     return None
 
 

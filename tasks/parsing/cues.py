@@ -57,12 +57,22 @@ REFUSAL = _phrases(
     r"(?:sorry, (?:but|i)|as an ai|against (?:my|the) (?:policy|guidelines))\b",
     r"(?:can't|cannot|unable to) (?:help|assist|comply|provide|do that)\b",
 )
-ANSWER_HEADING = re.compile(
-    r"^[ \t>#*_]*(?:(?:so|thus|therefore|hence)[, ]+)?(?:(?:my|the|here (?:is|are)(?: my| the)?)\s+)?"
-    r"(?:(?:final|chosen|selected|resulting)\s+)?(?:answers?|labels?|selection|choices?|list|picks?|decision|set)"
-    r"(?:\s+(?:is|are|of labels|list|labels))?[*_ ]*(?:[:：]|$)[*_ \t]*",
-    re.MULTILINE,
-)
+
+
+def _heading(nouns: str) -> re.Pattern[str]:
+    """A line, or the beginning of one, that announces a list of these."""
+    return re.compile(
+        r"^[ \t>#*_]*+(?:(?:so|thus|therefore|hence)[, ]+)?(?:(?:my|the|here (?:is|are)(?: my| the)?)\s+)?"
+        rf"(?:(?:final|chosen|selected|resulting)\s+)?(?:{nouns})"
+        r"(?:\s+(?:is|are|of labels|list|labels))?[*_ ]*(?:[:：]|$)[*_ \t]*",
+        re.MULTILINE,
+    )
+
+
+ANSWERS = "answers?|labels?|selection|choices?|list|picks?|decision|set"
+ANSWER_HEADING = _heading(ANSWERS)
+LIST_HEADING = _heading(rf"{ANSWERS}|shortlist|short list|candidates?")
+"""Heads the list of an answer that is no more than a shortlist."""
 
 _IT = r"(?:it|this|that|them|these|those|both|this one|that one|[\"'“«*`]*x{2,}[\"'”»*`]*)"
 """What a decision is about; a row of `x` is a name blotted out by `arguments.masked`."""

@@ -51,7 +51,10 @@ class StepDraft:
 
 @dataclass(slots=True)
 class TraceDraft:
-    """One trace as read: `shortlist` pairs each candidate with the step that names it."""
+    """One trace as read: `shortlist` pairs each candidate with the step that names it.
+
+    `answers_none`: the final answer is there and says that no label fits.
+    """
 
     answer_format: str
     shortlist: list[tuple[Mention, int]] = field(default_factory=list)
@@ -59,6 +62,7 @@ class TraceDraft:
     answers: list[Mention] = field(default_factory=list)
     boundary_step: int | None = None
     boundary_evidence_text: str = ""
+    answers_none: bool = False
 
 
 @dataclass(frozen=True, slots=True)

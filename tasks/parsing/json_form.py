@@ -1,13 +1,15 @@
-"""Answers written as one JSON object: `shortlist`, `steps`, `answer`. Spans quote the raw text, escapes included."""
+"""Answers written as JSON: `shortlist`, `steps`, `answer`. Spans quote the raw text, escapes included."""
 
 import math
 import re
+from collections.abc import Iterator
 
 from tasks.parsing.cues import named_verdict
 from tasks.parsing.drafts import Mention, StepDraft, TraceDraft
-from tasks.parsing.json_scanner import BrokenJsonError, Node, scan_json
+from tasks.parsing.json_scanner import Node, scan_json
 from tasks.parsing.mentions import KnownLabels, MentionFinder
 from tasks.parsing.names import Catalogue
+from tasks.parsing.parts import PARTS, best_parts
 from tasks.parsing.prose_form import judged_steps
 from tasks.parsing.sentences import sentences
 
@@ -20,38 +22,52 @@ RIVAL_KEYS = ("compared_to", "compared_with", "rival", "versus", "near_miss")
 SCORE_KEYS = ("confidence", "score", "probability", "certainty")
 VERDICT_KEYS = ("verdict", "decision", "action", "keep")
 REASON_KEYS = ("reason", "explanation", "text", "why")
-KNOWN_KEY = re.compile(r'"\s*(?:' + "|".join(SHORTLIST_KEYS + STEP_KEYS + ANSWER_KEYS) + r')\s*"\s*:', re.IGNORECASE)
+KEYS = dict(zip(PARTS, (SHORTLIST_KEYS, STEP_KEYS, ANSWER_KEYS), strict=True))
+KNOWN_KEY = re.compile(r'"\s*+(?:' + "|".join(SHORTLIST_KEYS + STEP_KEYS + ANSWER_KEYS) + r')\s*+"\s*+:', re.IGNORECASE)
+BARE_ARRAY = re.compile(r"\s*+(?:```\w*+\s*+)?(?=\[\s*+[\"{])")
 ESCAPED_BREAK = re.compile(r"(?:\\[nrt])+")
-MAX_TRIES = 8
 SOURCE = "completion_text"
 
 
-def find_answer_object(text: str, start: int, end: int) -> Node | None:
-    """The first JSON object in the text that has one of our keys, whole or cut off; else a bare array of labels."""
+def find_answer(text: str, start: int, end: int) -> Node | None:
+    """The answer in the text's JSON objects, as one object with the keys of `PARTS`; else a bare array of labels."""
+    parts = best_parts([_parts(node) for node in answer_objects(text, start, end)])
+    if not parts:
+        return _bare_array(text, start, end)
+    return Node(dict(parts), min(part.start for part in parts.values()), max(part.end for part in parts.values()))
+
+
+def answer_objects(text: str, start: int, end: int) -> Iterator[Node]:
+    """The JSON objects in the text that have one of our keys, whole or cut off, in order; none inside another."""
     known = KNOWN_KEY.search(text, start, end)
-    at = start
-    for _ in range(MAX_TRIES if known else 0):
-        at = text.find("{", at, end)
-        if at < 0 or known is None or at > known.start():
-            break
-        node = _scan(text, at, end)
-        if node and not node.fields.keys().isdisjoint(SHORTLIST_KEYS + STEP_KEYS + ANSWER_KEYS):
-            return node
-        at += 1
-    return _bare_array(text, start, end)
+    at = text.find("{", start, end)
+    while known and at >= 0:
+        if at > known.start():
+            known = KNOWN_KEY.search(text, at, end)
+            continue
+        node = scan_json(text, at, end)
+        yield from _outermost(node)
+        at = text.find("{", max(node.end, at + 1), end)
 
 
-def _scan(text: str, start: int, end: int) -> Node | None:
-    try:
-        return scan_json(text, start, end)
-    except BrokenJsonError:
-        return None
+def _outermost(node: Node) -> Iterator[Node]:
+    if any(key in node.fields for keys in KEYS.values() for key in keys):
+        yield node
+        return
+    for inner in (*node.fields.values(), *node.items):
+        yield from _outermost(inner)
+
+
+def _parts(node: Node) -> dict[str, Node]:
+    """The parts an object has; none if all of them are empty."""
+    parts = {name: _part(node, keys) for name, keys in KEYS.items() if any(key in node.fields for key in keys)}
+    return parts if any(part.items or part.fields or part.text.strip() for part in parts.values()) else {}
 
 
 def _bare_array(text: str, start: int, end: int) -> Node | None:
     """`["vim", "emacs"]`, alone or in a fence, as the object `{"answer": …}`."""
-    match = re.compile(r"\s*(?:```\w*\s*)?(?=\[\s*[\"{])").match(text, start, end)
-    node = _scan(text, match.end(), end) if match else None
+    match = BARE_ARRAY.match(text, start, end)
+    node = scan_json(text, match.end(), end) if match else None
     return Node({"answer": node}, node.start, node.end) if node else None
 
 
@@ -66,6 +82,7 @@ def read_json_answer(text: str, node: Node, catalogue: Catalogue, takes_ids: boo
     answer = _part(node, ANSWER_KEYS)
     answers = [(item, _mention(item, catalogue, takes_ids)) for item in answer.items or [answer]]
     draft.answers = [mention for _, mention in answers if mention]
+    draft.answers_none = answer.value == []
     known = KnownLabels(catalogue.identity(m.text, m.link) for m in [*(m for m, _ in draft.shortlist), *draft.answers])
     draft.steps += _steps(text, _part(node, STEP_KEYS), catalogue, takes_ids, known)
     draft.steps += [StepDraft(SOURCE, item.start, item.end, "answer", subject=mention) for item, mention in answers if mention]

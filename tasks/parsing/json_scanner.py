@@ -11,7 +11,7 @@ MEMBER = re.compile(rf"[\s,]*+({_STRING})\s*+:\s*+(?:({_STRING})|({_ATOM}))?", r
 COMMAS = re.compile(r"[\s,]*+")
 SURROGATE = re.compile("[\ud800-\udfff]")
 MAX_DEPTH = 16
-"""Deeper nesting is no answer of ours; it is read as broken."""
+"""Deeper nesting is no answer of ours; the text is read as if it were cut off there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +41,14 @@ class Node:
 
 
 class BrokenJsonError(ValueError):
-    """The text is not JSON, or too deep; never leaves this room."""
+    """No JSON value begins there; never leaves this room."""
 
 
 def scan_json(text: str, start: int, end: int) -> Node:
-    """The JSON value that begins at `start`; at a cut or a fault, the members before it.
+    """The JSON value that begins at `start`; at a cut or a fault, the members before it, and the span ends there.
 
     Raises:
-        BrokenJsonError: no value begins there, or it is nested too deeply.
+        BrokenJsonError: no value begins there.
     """
     node, _ = _Scanner(text, end).value(start, 0)
     if node is None:
@@ -62,11 +62,10 @@ class _Scanner:
     def __init__(self, text: str, end: int) -> None:
         self._text = text
         self._end = end
+        self._fault: int | None = None
 
     def value(self, at: int, depth: int) -> tuple[Node | None, int]:
-        if depth > MAX_DEPTH:
-            raise BrokenJsonError(f"JSON deeper than {MAX_DEPTH}")
-        match = VALUE.match(self._text, at, self._end)
+        match = VALUE.match(self._text, at, self._end) if depth <= MAX_DEPTH else None
         if match is None:
             return None, at
         if match.lastindex == 3:
@@ -99,7 +98,9 @@ class _Scanner:
         end = close.end() if close else at
         if end < self._end and self._text[end] == bracket:
             return Node(value, start, end + 1), end + 1
-        return Node(value, start, min(at, self._end)), self._end
+        if self._fault is None:
+            self._fault = at
+        return Node(value, start, self._fault), self._end
 
 
 def _leaf(match: re.Match[str], group: int) -> Node:

@@ -18,6 +18,7 @@ CLAUSE_BREAK = re.compile(r"[,;]\s+(?:and\s+|but\s+|while\s+|whereas\s+|yet\s+|s
 LOOSE_START = re.compile(r"(?:[\s,;]|and\s|or\s)+")
 LOOSE_END = re.compile(r"(?:[\s,;]|(?<=\s)(?:and|or))+$")
 DECIDED = ("keep", "drop")
+GIVEN = "the shortlist was given: every step refines"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +39,26 @@ def read_reasoning(
     catalogue: Catalogue,
     takes_ids: bool,
     confirmed: Iterable[Identity],
+    is_given: bool = False,
 ) -> TraceDraft:
     """Shortlist, steps and boundary of the reasoning in these regions of a text; the answers stay empty.
 
-    Naming a `confirmed` label (one of the final answer) in plain text counts.
+    Naming a `confirmed` label (one of the final answer) in plain text counts. `is_given`: the shortlist was given to the
+    teacher, so that every step refines, and what it names makes no shortlist.
     """
     finder = MentionFinder(text, source, catalogue, takes_ids)
     cut = list(sentences(text, finder.low, regions))
     named = sure_mentions(finder, cut, confirmed)
     low = masked(finder.low, cut, named)
     pieces = [p for sentence, found in zip(cut, named, strict=True) for p in _pieces(low, sentence.start, sentence.end, found)]
-    events = _events(low, pieces)
-    boundary = find_boundary(events)
-    draft = TraceDraft("prose", boundary_step=boundary, boundary_evidence_text=boundary_evidence(events, boundary))
-    draft.steps = _steps(source, pieces, boundary)
-    draft.shortlist = _shortlist(pieces, len(pieces) if boundary is None else boundary)
+    if is_given:
+        draft = TraceDraft("prose", boundary_step=0 if pieces else None, boundary_evidence_text=GIVEN)
+    else:
+        events = _events(low, pieces)
+        boundary = find_boundary(events)
+        draft = TraceDraft("prose", boundary_step=boundary, boundary_evidence_text=boundary_evidence(events, boundary))
+        draft.shortlist = _shortlist(pieces, len(pieces) if boundary is None else boundary)
+    draft.steps = _steps(source, pieces, draft.boundary_step)
     return draft
 
 

@@ -94,6 +94,7 @@ def _completion(row: RawRow) -> Completion:
         row["error_kind"],
         row["error_text"],
         row["prompt_kind"] == "candidates",
+        row["variant"],
     )
 
 

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from tasks.parsing.completions import Completion, read_completion, split_content
+from tasks.parsing.completions import Completion, read_completion
 from tasks.parsing.drafts import Mention, RejectDraft, StepDraft, TraceDraft
+from tasks.parsing.thinking import split_content
 from tests.unit.parsing.catalogue import ID, LABELS, NAME, small_catalogue
 
 CATALOGUE = small_catalogue()

@@ -65,7 +65,21 @@ def test_scan_json_stops_at_a_fault_and_reads_nothing_after_it() -> None:
     assert plain(scan_json(text, 0, len(text))) == [{"a": 1.0}]
 
 
-@pytest.mark.parametrize("text", ["", "  ", "}", "[" * 40 + "1" + "]" * 40])
-def test_scan_json_refuses_what_is_no_value_or_too_deep(text: str) -> None:
+def test_scan_json_ends_a_span_at_the_fault() -> None:
+    text = '{"a": [{"b": 1 oops, "c": 2}]} and {"d": 3}'
+    node = scan_json(text, 0, len(text))
+    inner = node.fields["a"].items[0]
+    assert {text[one.start : one.end] for one in (node, inner)} == {'{"a": [{"b": 1', '{"b": 1'}
+
+
+def test_scan_json_reads_what_is_too_deep_as_cut_off() -> None:
+    text = '{"a": 1, "b": ' + "[" * 40 + "1" + "]" * 40 + ', "c": 2}'
+    node = scan_json(text, 0, len(text))
+    assert set(node.fields) == {"a", "b"}
+    assert node.end < len(text) - 40
+
+
+@pytest.mark.parametrize("text", ["", "  ", "}"])
+def test_scan_json_refuses_what_is_no_value(text: str) -> None:
     with pytest.raises(BrokenJsonError):
         scan_json(text, 0, len(text))

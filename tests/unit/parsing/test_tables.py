@@ -33,7 +33,8 @@ ANSWER = json.dumps(
 def raw_rows(*rows: dict[str, Any]) -> pl.DataFrame:
     """`raw_traces` with these columns set and the others as in a plain answer."""
     plain = {
-        "dataset": "tiny", "split": "train", "teacher": "t", "endpoint": "e", "prompt_kind": "open", "messages_hash": "m",
+        "dataset": "tiny", "split": "train", "teacher": "t", "endpoint": "e", "prompt_kind": "open", "variant": "both",
+        "asked_form": "json", "messages_hash": "m",
         "sample_index": 0, "finish_reason": "stop", "attempt_count": 1,
     }  # fmt: skip
     filled = [
