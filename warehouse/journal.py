@@ -140,13 +140,34 @@ class Journal:
         Raises:
             StorageError: the disk is full or cannot be written.
         """
+        self._add(lines, is_flushed=True)
+
+    def write(self, lines: Sequence[str]) -> None:
+        """Add lines that a kill of this process does not lose; a power cut may, until `flush` returns.
+
+        Raises:
+            StorageError: the disk is full or cannot be written; none of them is left.
+        """
+        self._add(lines, is_flushed=False)
+
+    def flush(self) -> None:
+        """Return once everything written is on disk; another thread may write meanwhile.
+
+        Raises:
+            StorageError: the disk does not take it.
+        """
+        with storage_errors(self.path, "flush"):
+            os.fsync(self._handle)
+
+    def _add(self, lines: Sequence[str], is_flushed: bool) -> None:
         encoded = [f"{line}\n".encode() for line in lines]
         with storage_errors(self.path, "append"):
             # what an earlier failure could not take back must not become the beginning of these lines
             os.ftruncate(self._handle, self._end)
             try:
                 write_all(self._handle, b"".join(encoded), self._end)
-                os.fsync(self._handle)
+                if is_flushed:
+                    os.fsync(self._handle)
             except OSError:
                 os.ftruncate(self._handle, self._end)
                 raise

@@ -5,8 +5,9 @@ import logging
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 from schemas.errors import BudgetSpentError, TeacherError
 from tasks.traces.answers import Answer
@@ -15,16 +16,23 @@ from tasks.traces.requests import TraceRequest
 
 logger = logging.getLogger(__name__)
 
-COMMIT_S = 0.05
-"""Answers that arrive within so long are kept together: one flush to disk."""
+FLUSH_EVERY_S = 0.05
+"""Answers that arrive within so long are flushed to disk together; a kill loses none of them, a power cut might."""
 
 GRACE_S = 30.0
 """After a fatal error or an interrupt, answers already on their way get so long to arrive."""
 
-MOST_WAITING = 2000
-"""Answers that wait to be stored before no more is asked: a slow disk must not fill the memory."""
 
-Keep = Callable[[Sequence[Answer]], None]
+class Keeper(Protocol):
+    """Where answers go: stored as they come, counted once they are flushed."""
+
+    def keep(self, answers: Sequence[Answer]) -> None:
+        """Store answers; called in the event loop, so it must be quick."""
+        ...
+
+    def flush(self) -> object:
+        """Return once what was kept is on disk; called in a thread."""
+        ...
 
 
 class RequestStream:
@@ -53,8 +61,8 @@ class RequestStream:
         self._ready.clear()
 
 
-async def ask_all(teacher: Teacher, requests: RequestStream, worker_count: int, keep: Keep) -> None:
-    """Ask every request and hand each answer to `keep`, in batches, in the order they arrive.
+async def ask_all(teacher: Teacher, requests: RequestStream, worker_count: int, keeper: Keeper) -> None:
+    """Ask every request and hand each answer to `keeper` as it arrives.
 
     Raises:
         FatalTeacherError: no request can succeed; what had arrived is kept.
@@ -62,44 +70,53 @@ async def ask_all(teacher: Teacher, requests: RequestStream, worker_count: int, 
         StorageError: an answer could not be kept; no more is asked.
         KeyboardInterrupt: the user stopped it; what arrived within the grace is kept.
     """
-    arrived: asyncio.Queue[Answer | None] = asyncio.Queue()
-    keeper = asyncio.create_task(_keep_arriving(arrived, keep))
-    workers = [asyncio.create_task(_work(teacher, requests, arrived)) for _ in range(worker_count)]
+    arrived = asyncio.Event()
+    flushing = asyncio.create_task(_keep_flushing(arrived, keeper))
+    workers = [asyncio.create_task(_work(teacher, requests, keeper, arrived)) for _ in range(worker_count)]
     interrupted = asyncio.Event()
     try:
         with interrupts(interrupted):
-            await _until_done(teacher, requests, workers, keeper, interrupted)
+            await _until_done(teacher, requests, workers, flushing, interrupted)
     finally:
         requests.close()
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
-        arrived.put_nowait(None)
-        await keeper
+        flushing.cancel()
+        await asyncio.gather(flushing, return_exceptions=True)
+        keeper.flush()
 
 
-async def _work(teacher: Teacher, requests: RequestStream, arrived: asyncio.Queue[Answer | None]) -> None:
+async def _work(teacher: Teacher, requests: RequestStream, keeper: Keeper, arrived: asyncio.Event) -> None:
     while (request := await requests.take()) is not None:
         try:
-            arrived.put_nowait(await teacher.ask(request))
+            answer = await teacher.ask(request)
         except AbandonedError:
             return
-        while arrived.qsize() > MOST_WAITING:
-            await asyncio.sleep(COMMIT_S)
+        keeper.keep([answer])  # at once: a kill between its arrival and the next flush must not lose it
+        arrived.set()
+
+
+async def _keep_flushing(arrived: asyncio.Event, keeper: Keeper) -> None:
+    while True:
+        await arrived.wait()
+        arrived.clear()
+        await asyncio.to_thread(keeper.flush)
+        await asyncio.sleep(FLUSH_EVERY_S)
 
 
 async def _until_done(
     teacher: Teacher,
     requests: RequestStream,
     workers: Sequence[asyncio.Task[None]],
-    keeper: asyncio.Task[None],
+    flushing: asyncio.Task[None],
     interrupted: asyncio.Event,
 ) -> None:
     stop = asyncio.create_task(interrupted.wait())
     pending: set[asyncio.Task[object]] = {*workers}
     try:
         while pending:
-            done, _ = await asyncio.wait({*pending, keeper, stop}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({*pending, flushing, stop}, return_when=asyncio.FIRST_COMPLETED)
             pending -= done
             error = next((exc for task in done if task is not stop and (exc := task.exception())), None)
             if error is None and stop not in done:
@@ -145,17 +162,3 @@ def interrupts(interrupted: asyncio.Event) -> Iterator[None]:
     finally:
         loop.remove_signal_handler(signal.SIGINT)
         signal.signal(signal.SIGINT, before)
-
-
-async def _keep_arriving(arrived: asyncio.Queue[Answer | None], keep: Keep) -> None:
-    is_open = True
-    while is_open:
-        batch = [await arrived.get()]
-        if batch[0] is not None:
-            await asyncio.sleep(COMMIT_S)
-        while not arrived.empty():
-            batch.append(arrived.get_nowait())
-        answers = [answer for answer in batch if answer is not None]
-        is_open = len(answers) == len(batch)
-        if answers:
-            await asyncio.to_thread(keep, answers)

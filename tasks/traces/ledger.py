@@ -30,8 +30,12 @@ class Store(Protocol):
         """The newest record of each wanted key, as JSON."""
         ...
 
-    def append(self, lines: Sequence[str]) -> None:
-        """Keep records."""
+    def write(self, lines: Sequence[str]) -> None:
+        """Add records; a kill does not lose them."""
+        ...
+
+    def flush(self) -> None:
+        """Return once they are on disk."""
         ...
 
 
@@ -57,6 +61,7 @@ class Ledger:
         self._endings: dict[bytes, str | None] = {}
         self._queued: set[bytes] = set()
         self._error_texts: dict[str, str] = {}
+        self._unflushed: list[Answer] = []
         self.spent_usd = 0.0
         self.sent = Spending()
         for record in store.entries(NEEDED):
@@ -78,21 +83,33 @@ class Ledger:
         return True
 
     def keep(self, answers: Sequence[Answer]) -> None:
-        """Store answers, then count them; a failure does not take the place of an answer.
+        """Store answers; they count once `flush` has returned. A failure does not take the place of an answer.
 
         Raises:
             StorageError: they could not be stored.
         """
         kept = [answer for answer in answers if is_answered(answer) or not self.is_answered(answer.request_hash)]
         with self._turn:
-            self._store.append([answer.model_dump_json() for answer in kept])
-        for answer in answers:
-            self.sent.add(answer)
-            self.spent_usd += (answer.cost_usd or 0.0) + (answer.at_risk_usd or 0.0)
+            self._store.write([answer.model_dump_json() for answer in kept])
+            self._unflushed += answers
         for answer in kept:
             self._endings[_key(answer.request_hash)] = _ending(answer.error_kind, answer.finish_reason)
             if answer.error_kind is not None:
                 self._error_texts[answer.error_kind] = answer.error_text or ""
+
+    def flush(self) -> Sequence[Answer]:
+        """Return once everything kept is on disk, and count it: the answers that count from now on.
+
+        Raises:
+            StorageError: the disk does not take them.
+        """
+        with self._turn:
+            flushed, self._unflushed = self._unflushed, []
+        self._store.flush()
+        for answer in flushed:
+            self.sent.add(answer)
+            self.spent_usd += (answer.cost_usd or 0.0) + (answer.at_risk_usd or 0.0)
+        return flushed
 
     def read(self, keys: Collection[str]) -> dict[str, Answer]:
         """The newest answers to these requests."""

@@ -37,6 +37,7 @@ from warehouse.parquet import read_table, write_table_parts
 from warehouse.server_memory import forget_form, remember_form, remembered_form
 
 if TYPE_CHECKING:
+    from tasks.traces.limits import Pacer
     from tasks.traces.progress import AskingProgress
 
 logger = logging.getLogger(__name__)
@@ -242,15 +243,13 @@ class Session:
         key = os.environ.get(teacher.api_key_env) if self._brief is None else None
         pacer = pacer_of(teacher)
 
-        def keep(answers: Sequence[Answer]) -> None:
-            self.ledger.keep(answers)
-            progress.add(answers, pacer.slots.in_flight)
-
         async with open_client(self._serving_address(), key or "none", teacher.concurrency) as client:
             transport = Transport(client, self._endpoint, patience_of(teacher), [key] if key else [])
             budget = Budget(teacher.max_usd, self.ledger.spent_usd)
             asker = Teacher(transport, self._endpoint, ask_rules(teacher), pacer, prices_of(teacher), budget)
-            await ask_all(asker, RequestStream(chunks), WORKERS_PER_SLOT * teacher.concurrency, keep)
+            await ask_all(
+                asker, RequestStream(chunks), WORKERS_PER_SLOT * teacher.concurrency, Shown(self.ledger, progress, pacer)
+            )
 
     def _serving_address(self) -> str:
         if self._address is None:
@@ -285,6 +284,22 @@ class Session:
                     counted.add(row.key)
                     behind.add(answers[row.request_hash])
             yield trace_rows(self._run.dataset, part, answers | never)
+
+
+class Shown:
+    """The ledger, with what it counts shown."""
+
+    def __init__(self, ledger: Ledger, progress: "AskingProgress", pacer: "Pacer") -> None:
+        """Show on `progress`."""
+        self._ledger, self._progress, self._pacer = ledger, progress, pacer
+
+    def keep(self, answers: Sequence[Answer]) -> None:
+        """Store answers."""
+        self._ledger.keep(answers)
+
+    def flush(self) -> None:
+        """Count what is on disk, and show it."""
+        self._progress.add(self._ledger.flush(), self._pacer.slots.in_flight)
 
 
 def counted(missing: Iterator[tuple[list[TraceRequest], int]], progress: "AskingProgress") -> Iterator[list[TraceRequest]]:

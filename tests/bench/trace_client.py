@@ -14,10 +14,12 @@ from pathlib import Path
 
 import aiohttp
 
+from schemas.refs import RetryRules
 from tasks.traces.answers import Answer
 from tasks.traces.asking import RequestStream, ask_all
 from tasks.traces.client import AskRules, Teacher
 from tasks.traces.endpoints import Endpoint
+from tasks.traces.ledger import Ledger
 from tasks.traces.limits import Pacer, Slots
 from tasks.traces.money import Budget, Prices
 from tasks.traces.prompts import open_prompt
@@ -69,19 +71,29 @@ class Meter:
         return self.figures | {"answered": self.done, "wall_s": wall, "per_s": self.done / wall, "cores": cpu / wall}
 
 
+class Metered:
+    """The ledger, with what it counts metered."""
+
+    def __init__(self, ledger: Ledger, meter: Meter) -> None:
+        self._ledger, self._meter = ledger, meter
+
+    def keep(self, answers: Sequence[Answer]) -> None:
+        self._ledger.keep(answers)
+
+    def flush(self) -> None:
+        self._meter.add(len(self._ledger.flush()))
+
+
 async def ours(address: str, count: int, concurrency: int, folder: Path) -> dict[str, float]:
     meter = Meter(count)
     with open_journal(folder / "journal.jsonl") as journal:
-
-        def keep(answers: Sequence[Answer]) -> None:
-            journal.append([answer.model_dump_json() for answer in answers])
-            meter.add(len(answers))
-
+        ledger = Ledger(journal, ENDPOINT, RetryRules())
         async with open_client(f"{address}/v1", "none", concurrency) as client:
             transport = Transport(client, ENDPOINT, Patience(60.0, None, is_streaming=False), [])
             rules = AskRules(5, 2, 0.5, 0.2, connection_failure_limit=3 * concurrency)
             teacher = Teacher(transport, ENDPOINT, rules, Pacer(Slots(concurrency)), Prices(1.0, 1.0), Budget(None, 0.0))
-            await ask_all(teacher, RequestStream(requests(count)), 2 * concurrency, keep)
+            missing = (wanted for wanted, _ in ledger.missing(requests(count)))
+            await ask_all(teacher, RequestStream(missing), 2 * concurrency, Metered(ledger, meter))
     return meter.result()
 
 
