@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -179,7 +179,9 @@ def trace_command(
     config: Config = None,
     set: Set = None,
     estimate: Annotated[bool, typer.Option("--estimate", help="Say what asking the rest will take; ask nothing.")] = False,
-    batch: Annotated[str | None, typer.Option(help="`write` OpenAI batch files of what is left, or `read` their results.")] = None,
+    batch: Annotated[
+        Literal["write", "read"] | None, typer.Option(help="Write OpenAI batch files of what is left, or read their results.")
+    ] = None,
     folder: Annotated[
         str | None, typer.Option("--batch-dir", help="Folder of the batch files; default: batches/NAME in the data root.")
     ] = None,
@@ -195,8 +197,8 @@ def trace_command(
     start(root)
 
     def work() -> None:
-        if batch not in (None, "write", "read") or (estimate and batch):
-            raise ConfigError(f"--batch {batch!r}: `write` or `read` is possible, and not together with --estimate")
+        if estimate and batch:
+            raise ConfigError("--estimate and --batch are two things: choose one")
         from flows import trace as flows
 
         if estimate:

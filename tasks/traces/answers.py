@@ -15,6 +15,8 @@ CUT = "connection_cut"
 """Our own `finish_reason`: the connection ended before the answer did."""
 
 SEEN_CHARS = 200
+MOST_TOKENS = 10**12
+"""A larger count is no count."""
 
 Json = Mapping[str, Any]
 """A JSON object as a server sent it: each key has its own type, and any may be missing or wrong."""
@@ -95,11 +97,11 @@ def read_completion(body: object) -> Received:
 def content_text(content: object) -> str | None:
     """Text of a message's content: a string, or parts that hold text; null if there is none."""
     if isinstance(content, str):
-        return content
+        return _storable(content)
     if not isinstance(content, list):
         return None
     parts = [part.get("text") for part in content if isinstance(part, Mapping)]
-    return "".join(part for part in parts if isinstance(part, str)) or None
+    return _storable("".join(part for part in parts if isinstance(part, str))) or None
 
 
 def reasoning_of(message: Json) -> str | None:
@@ -125,16 +127,21 @@ def _part(details: object, name: str, whole: int | None) -> int | None:
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS else None
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return _storable(value) if isinstance(value, str) and value else None
+
+
+def _storable(text: str) -> str:
+    """The text with halves of characters, which JSON lets pass and nothing can store, as question marks."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def seen(value: object) -> str:
     """The beginning of what was seen, on one line, for a message."""
-    line = " ".join(str(value)[: 4 * SEEN_CHARS].split())
+    line = " ".join(_storable(str(value)[: 4 * SEEN_CHARS]).split())
     return line if len(line) <= SEEN_CHARS else line[: SEEN_CHARS - 1] + "…"
 
 

@@ -3,13 +3,14 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from schemas.config import TeacherConfig
 from tasks.traces.answers import Answer, BrokenAnswerError, Json, answered, failed, is_answered, read_completion, seen
 from tasks.traces.endpoints import Endpoint
-from tasks.traces.money import Prices
+from tasks.traces.money import Prices, most_usd
 from tasks.traces.prompts import Prompt
 from tasks.traces.requests import TraceRequest, request_body
 
@@ -200,3 +201,43 @@ def read_results(
             answer = answer_of(line.content, request, endpoint, prices)
             if tally.takes(answer):
                 yield answer
+
+
+class Quota:
+    """Requests that are written while the most they may cost fits `max_usd`, and what they are together."""
+
+    def __init__(self, teacher: TeacherConfig, prices: Prices, spent_usd: float) -> None:
+        """Begin with what was spent before."""
+        self._teacher = teacher
+        self._prices = prices
+        self._spent_usd = spent_usd
+        self._most_usd: float | None = 0.0
+        self._count = 0
+        self._left_out_count = 0
+
+    def within(self, requests: Iterable[TraceRequest]) -> Iterator[TraceRequest]:
+        """The requests that fit; the others are counted."""
+        for request in requests:
+            most = most_usd(
+                self._prices, request.prompt_bytes, len(request.prompt.messages()), self._teacher.max_completion_tokens
+            )
+            if not self._fits(most):
+                self._left_out_count += 1
+                continue
+            self._most_usd = None if most is None or self._most_usd is None else self._most_usd + most
+            self._count += 1
+            yield request
+
+    def _fits(self, most: float | None) -> bool:
+        cap = self._teacher.max_usd
+        return cap is None or self._spent_usd + (self._most_usd or 0.0) + (most or 0.0) <= cap
+
+    def describe(self, paths: Sequence[str], unaskable_count: int) -> list[tuple[str, str]]:
+        """Lines of a name and what was written."""
+        most = "unknown: no prices are set" if self._most_usd is None else f"at most {self._most_usd:,.2f} USD"
+        lines = [("requests", f"{self._count:,}"), ("money", most), *(("file", path) for path in paths)]
+        if self._left_out_count:
+            lines.append(("left out", f"{self._left_out_count:,} requests: they might pass teacher.max_usd"))
+        if unaskable_count:
+            lines.append(("not yet", f"{unaskable_count:,} requests need phase-1 answers first: read those, then write again"))
+        return lines

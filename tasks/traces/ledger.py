@@ -1,8 +1,11 @@
 """What has been asked and how it ended: which requests are still to be sent, what was spent, what is kept."""
 
+import logging
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
+
+from pydantic import ValidationError
 
 from schemas.refs import RetryRules
 from tasks.traces.answers import CUT, Answer, is_answered, may_pass
@@ -10,6 +13,8 @@ from tasks.traces.endpoints import Endpoint
 from tasks.traces.plan import NEVER_ASKED
 from tasks.traces.requests import TraceRequest
 from tasks.traces.rows import Spending
+
+logger = logging.getLogger(__name__)
 
 TRUNCATED = ("length", CUT)
 """Finish reasons of answers that ended early: kept as answers, and asked again only by name."""
@@ -67,7 +72,7 @@ class Ledger:
         for record in store.entries(NEEDED):
             self._endings[_key(record["request_hash"])] = _ending(record.get("error_kind"), record.get("finish_reason"))
             if record.get("endpoint") == endpoint.name and record.get("teacher") == endpoint.model:
-                self.spent_usd += (record.get("cost_usd") or 0.0) + (record.get("at_risk_usd") or 0.0)
+                self.spent_usd += sum(map(_usd, (record.get("cost_usd"), record.get("at_risk_usd"))))
 
     def missing(self, chunks: Iterable[Sequence[TraceRequest]]) -> Iterator[tuple[list[TraceRequest], int]]:
         """Of each chunk the requests that are to be sent, each key once, and how many are not."""
@@ -115,7 +120,13 @@ class Ledger:
         """The newest answers to these requests."""
         with self._turn:
             lines = self._store.read(keys)
-        return {key: Answer.model_validate_json(line) for key, line in lines.items()}
+        answers = {}
+        for key, line in lines.items():
+            try:
+                answers[key] = Answer.model_validate_json(line)
+            except ValidationError as exc:  # a foreign hand was at the journal
+                logger.warning("the journal's record of %s is no answer and is left out: %s", key, exc)
+        return answers
 
     def is_answered(self, request_hash: str) -> bool:
         """Whether there is an answer, whole or cut."""
@@ -130,6 +141,10 @@ class Ledger:
     def last_error(self, kinds: Iterable[str]) -> str | None:
         """What a request of the first of these kinds said, of those that failed in this run."""
         return next((self._error_texts[kind] for kind in kinds if kind in self._error_texts), None)
+
+
+def _usd(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def _ending(error_kind: str | None, finish_reason: str | None) -> str | None:

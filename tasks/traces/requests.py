@@ -1,5 +1,6 @@
 """What is asked: one question about one document, its key, and the body that is sent."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,8 +25,9 @@ class TraceRequest:
 
     @property
     def prompt_bytes(self) -> int:
-        """Bytes of the messages' text, at least as many as its tokens."""
-        return len(self.prompt.system.encode("utf-8", "replace")) + len(self.prompt.user.encode("utf-8", "replace"))
+        """Bytes of the messages' text and of the schema, which some servers count in: at least as many as their tokens."""
+        schema = "" if self.prompt.response_schema is None else json.dumps(self.prompt.response_schema)
+        return sum(len(text.encode("utf-8", "replace")) for text in (self.prompt.system, self.prompt.user, schema))
 
 
 def make_request(

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +15,13 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from schemas.config import EmbedConfig, TeacherConfig
-from schemas.errors import SchemaRefusedError, TeacherError
+from schemas.errors import ConfigError, SchemaRefusedError, TeacherError
 from schemas.refs import RetryRules, RunRef, StageInputs, StageResult
 from schemas.tables import RAW_TRACES
 from tasks.labels.progress import log_progress
 from tasks.labels.task import open_embedder, open_label_index
 from tasks.traces.answers import Answer, may_pass
+from tasks.traces.batch import Quota, Tally, batch_lines, by_custom_id, read_results
 from tasks.traces.endpoints import STAND_IN, Endpoint, asked_endpoint, check_settings
 from tasks.traces.estimate import Workload, describe, estimate
 from tasks.traces.learning import LADDER, LAST_FORM, PROBES, is_followed
@@ -31,8 +32,9 @@ from tasks.traces.questions import Questions, Retrieval, chosen_documents, left_
 from tasks.traces.requests import TraceRequest
 from tasks.traces.rows import Spending, count_failures, in_parts, refuse_failures, stage_cost, trace_rows
 from tasks.traces.stand_in.task import teacher_address, write_stand_in_brief
+from warehouse.batch_files import read_batch_results, write_batch_files
 from warehouse.journal import Journal, open_journal
-from warehouse.layout import journal_path
+from warehouse.layout import batch_dir, journal_path
 from warehouse.parquet import read_table, write_table_parts
 from warehouse.server_memory import forget_form, remember_form, remembered_form
 
@@ -47,6 +49,9 @@ ROWS_PER_PART = 2000
 
 COMPACT_FROM = 1000
 """Answers from which a finished journal is worth a Parquet file of its own."""
+
+RESULTS_PER_WRITE = 500
+"""Batch results that are stored together."""
 
 WORKERS_PER_SLOT = 2
 """Requests under way for each that may be in flight: those that pause before their next attempt hold no slot."""
@@ -110,6 +115,52 @@ def estimate_traces(
         return describe(estimate(work, answers, teacher, prices_of(teacher)), teacher)
 
 
+@task(cache_policy=NO_CACHE)
+def write_batches(
+    run: RunRef, inputs: StageInputs, teacher: TeacherConfig, embed: EmbedConfig, folder: str | None = None
+) -> list[tuple[str, str]]:
+    """Write what is not answered yet as OpenAI batch files; lines of a name and what was written.
+
+    Raises:
+        ConfigError: a setting cannot work, or the form of answers is not known yet.
+        StorageError: the folder holds results, or cannot be written.
+    """
+    with open_session(run, inputs, teacher, embed, None) as session:
+        plan = session.plan(session.form_of_batches())
+        prices = prices_of(teacher, teacher.batch_price_factor)
+        quota = Quota(teacher, prices, session.ledger.spent_usd)
+        waves = chain(plan.first_wave(), plan.second_wave(session.ledger.read))
+        requests = quota.within(request for wanted, _ in session.ledger.missing(waves) for request in wanted)
+        place = Path(folder) if folder else batch_dir(run.root_path, run.dataset)
+        paths = write_batch_files(place, batch_lines(session.endpoint, requests))
+    return quota.describe([str(path) for path in paths], len(plan.unaskable))
+
+
+@task(cache_policy=NO_CACHE)
+def read_batches(
+    run: RunRef, inputs: StageInputs, teacher: TeacherConfig, embed: EmbedConfig, folder: str | None = None
+) -> list[tuple[str, str]]:
+    """Read the results of batch files into the journal; lines of a name and what was read.
+
+    Raises:
+        ConfigError: a setting cannot work, or the form of answers is not known.
+        StorageError: there are no results, or they cannot be read or stored; what was stored stays.
+    """
+    with open_session(run, inputs, teacher, embed, None) as session:
+        ledger, plan = session.ledger, session.plan(session.form_of_batches())
+        waves = chain(plan.first_wave(), plan.second_wave(ledger.read))
+        requests = by_custom_id(request for chunk in waves for request in chunk)
+        open_count = sum(not ledger.is_answered(key) for key in requests)
+        lines = read_batch_results(Path(folder) if folder else batch_dir(run.root_path, run.dataset))
+        tally = Tally()
+        prices = prices_of(teacher, teacher.batch_price_factor)
+        answers = read_results(lines, requests, session.endpoint, prices, tally, ledger.is_answered)
+        for part in batched(answers, RESULTS_PER_WRITE):
+            ledger.keep(part)
+            ledger.flush()
+    return [*tally.describe(open_count), ("next", f"ctd trace {run.dataset}: writes raw_traces, and asks what has no result")]
+
+
 @contextmanager
 def open_session(
     run: RunRef, inputs: StageInputs, teacher: TeacherConfig, embed: EmbedConfig, retry: RetryRules | None
@@ -144,7 +195,7 @@ class Session:
     ) -> None:
         """Take what `open_session` opened."""
         self._run, self._inputs, self._teacher, self._embed = run, inputs, teacher, embed
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._brief = brief
         self._journal = journal
         self._retry = retry
@@ -152,11 +203,25 @@ class Session:
         self._address: str | None = None
         self.ledger = Ledger(journal, endpoint, retry)
 
+    def form_of_batches(self) -> str:
+        """The form of answer batch files ask for.
+
+        Raises:
+            ConfigError: it is not known: a batch cannot learn it.
+        """
+        form = self.known_form()
+        if form is None:
+            raise ConfigError(
+                f"teacher.answer_form is auto and nothing is known of {self.endpoint.model} yet: set json_schema, tagged or "
+                "free, or let `ctd trace` ask a few documents first (--set teacher.max_documents=5)"
+            )
+        return form
+
     def known_form(self) -> str | None:
         """The form of answer to ask for: set, or learned before; null if it is still to be learned."""
         if self._teacher.answer_form != "auto":
             return self._teacher.answer_form
-        return remembered_form(self._run.root_path, self._endpoint.name, self._endpoint.model)
+        return remembered_form(self._run.root_path, self.endpoint.name, self.endpoint.model)
 
     def form(self) -> str:
         """The form of answer to ask for, learned on a few questions if it is not known; their answers are kept.
@@ -169,8 +234,8 @@ class Session:
 
     def _learn(self) -> str:
         form = next((form for form in LADDER if self._try_form(form)), LAST_FORM)
-        remember_form(self._run.root_path, self._endpoint.name, self._endpoint.model, form)
-        logger.info("traces: %s is asked for answers of form %s from now on", self._endpoint.model, form)
+        remember_form(self._run.root_path, self.endpoint.name, self.endpoint.model, form)
+        logger.info("traces: %s is asked for answers of form %s from now on", self.endpoint.model, form)
         return form
 
     def _try_form(self, form: str) -> bool:
@@ -183,7 +248,7 @@ class Session:
         followed = is_followed(form, list(self.ledger.read([probe.request_hash for probe in probes]).values()))
         if followed is None:
             raise TeacherError(
-                f"{self._endpoint.name}: none of {len(probes)} first questions was answered, so the form of answers cannot be "
+                f"{self.endpoint.name}: none of {len(probes)} first questions was answered, so the form of answers cannot be "
                 "learned; run again later, or set teacher.answer_form"
             )
         return followed
@@ -193,10 +258,10 @@ class Session:
         teacher, tables = self._teacher, self._inputs.tables
         documents = chosen_documents(read_table(tables["core_documents"]), teacher.max_documents)
         labels = read_table(tables["core_labels"], ["label_id", "label_name"])
-        needs_index = self._endpoint.prompt_kind == "candidates" or "phase-2-index" in teacher.variants
+        needs_index = self.endpoint.prompt_kind == "candidates" or "phase-2-index" in teacher.variants
         retrieval = self._retrieval(documents) if needs_index else None
-        questions = Questions(self._endpoint.prompt_kind, form, labels, retrieval, (teacher.candidate_count, teacher.given_count))
-        return Plan(documents, self._endpoint, form, teacher, questions)
+        questions = Questions(self.endpoint.prompt_kind, form, labels, retrieval, (teacher.candidate_count, teacher.given_count))
+        return Plan(documents, self.endpoint, form, teacher, questions)
 
     def _retrieval(self, documents: pl.DataFrame) -> Retrieval:
         inputs = self._inputs
@@ -230,7 +295,7 @@ class Session:
             try:
                 asyncio.run(self._ask(chain([wanted], counted(missing, progress)), progress))
             except SchemaRefusedError:
-                forget_form(self._run.root_path, self._endpoint.name, self._endpoint.model)
+                forget_form(self._run.root_path, self.endpoint.name, self.endpoint.model)
                 raise
 
     async def _ask(self, chunks: Iterator[list[TraceRequest]], progress: "AskingProgress") -> None:
@@ -244,9 +309,9 @@ class Session:
         pacer = pacer_of(teacher)
 
         async with open_client(self._serving_address(), key or "none", teacher.concurrency) as client:
-            transport = Transport(client, self._endpoint, patience_of(teacher), [key] if key else [])
+            transport = Transport(client, self.endpoint, patience_of(teacher), [key] if key else [])
             budget = Budget(teacher.max_usd, self.ledger.spent_usd)
-            asker = Teacher(transport, self._endpoint, ask_rules(teacher), pacer, prices_of(teacher), budget)
+            asker = Teacher(transport, self.endpoint, ask_rules(teacher), pacer, prices_of(teacher), budget)
             await ask_all(
                 asker, RequestStream(chunks), WORKERS_PER_SLOT * teacher.concurrency, Shown(self.ledger, progress, pacer)
             )
@@ -284,6 +349,12 @@ class Session:
                     counted.add(row.key)
                     behind.add(answers[row.request_hash])
             yield trace_rows(self._run.dataset, part, answers | never)
+
+
+def batched(answers: Iterator[Answer], size: int) -> Iterator[list[Answer]]:
+    """The answers, so many at a time."""
+    while part := list(islice(answers, size)):
+        yield part
 
 
 class Shown:
