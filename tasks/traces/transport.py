@@ -18,6 +18,8 @@ from tasks.traces.requests import TraceRequest, request_body
 
 PATH = "/chat/completions"
 CONNECT_S = 10.0
+PART_OF_SECRET = 6
+"""So many characters of a key's beginning are worth hiding."""
 
 
 @dataclass(frozen=True)
@@ -98,17 +100,18 @@ class Transport:
             SchemaRefusedError: the server does not take structured output.
             FatalTeacherError: no request can succeed.
         """
+        # `from None`: what a server says may hold the key, and whoever logs our error logs its cause too
         try:
             received = await (self._stream(request) if self._patience.is_streaming else self._whole(request))
         except openai.APIStatusError as exc:
             text, has_schema = self.safe(exc.message), request.prompt.response_schema is not None
-            raise status_error(self._endpoint.name, exc, text, self._has_answered, has_schema) from exc
+            raise status_error(self._endpoint.name, exc, text, self._has_answered, has_schema) from None
         except (TimeoutError, openai.APIConnectionError) as exc:
-            raise self._connection_error(exc) from exc
+            raise self._connection_error(exc) from None
         except BrokenAnswerError as exc:
-            raise RetryableError(exc.kind, self.safe(exc), may_be_billed=True) from exc
+            raise RetryableError(exc.kind, self.safe(exc), may_be_billed=True) from None
         except (openai.APIError, httpx2.HTTPError, UnicodeDecodeError) as exc:
-            raise RetryableError("broken_body", f"the answer is no completion: {self.safe(exc)}", may_be_billed=True) from exc
+            raise RetryableError("broken_body", f"the answer is no completion: {self.safe(exc)}", may_be_billed=True) from None
         self._has_answered = True
         return self._without_secrets(received)
 
@@ -140,7 +143,7 @@ class Transport:
                 await stream.close()
                 if isinstance(exc, asyncio.CancelledError) and not idle.expired():
                     raise
-                raise self._cut(pieces, exc) from exc
+                raise self._cut(pieces, exc) from None
         if pieces.finish_reason is None:
             raise self._cut(pieces, "the stream ended without a finish_reason")
         return pieces.received(is_cut=False)
@@ -199,6 +202,8 @@ class Transport:
         text = str(value) or type(value).__name__
         for secret in self._secrets:
             text = text.replace(secret, "***")
+            for length in range(len(secret) - 1, PART_OF_SECRET - 1, -1):  # a clipped text may end within it
+                text = text.replace(secret[:length] + "…", "***…")
         return text
 
 
