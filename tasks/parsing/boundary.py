@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from tasks.parsing.drafts import TraceDraft
 
+GIVEN_EVIDENCE = "the shortlist was given: every step refines"
+
 
 @dataclass(frozen=True, slots=True)
 class StepEvents:

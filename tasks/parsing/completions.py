@@ -69,8 +69,9 @@ def _read_structured(raw: Completion, region: Span, catalogue: Catalogue) -> Tra
     text = raw.completion_text
     node, sections = find_answer(text, *region), find_sections(text, *region)
     if sections and node is not None:
-        is_tagged = (len(sections), -min(s.start for s in sections.values())) > (len(node.fields), -node.start)
-        node = None if is_tagged else node
+        opens = min(section.start for section in sections.values())
+        part_count = sum(not part.is_empty for part in node.fields.values())
+        node = None if (len(sections), -opens) > (part_count, -node.start) else node
     if node is not None:
         return read_json_answer(text, node, catalogue, raw.takes_ids)
     return read_tagged_answer(text, sections, catalogue, raw.takes_ids) if sections else None

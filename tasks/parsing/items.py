@@ -21,10 +21,12 @@ SCORE = re.compile(
     re.IGNORECASE,
 )
 CLAUSE = re.compile(r"\s+[-–—]+>?\s+|\s+→\s+|:\s+|\s+\(|\s+\[|;\s+|,\s+")
-SEPARATOR = re.compile(r"\s*[,;|]\s*(?:and\s+|or\s+)?|\s+and\s+|\s+or\s+")
+SEPARATOR = re.compile(r"(?<!\s)(?:\s*+[,;|]\s*+(?:and\s++|or\s++)?|\s++(?:and|or)\s++)")
 REMARK_START = re.compile(
     r"(?:it|its|this|that|the|a|an|because|since|as|for|also|maybe|named|mentioned|likely|probably|very|most)\b"
 )
+LONGEST_SCORE = 80
+MOST_WRAPS = 8
 LONGEST_NAME = 300
 """Longer texts are no label names, and are not looked up."""
 
@@ -62,9 +64,10 @@ def trimmed(text: str, start: int, end: int, chars: str = " \t\n\r") -> tuple[in
 
 def unwrapped(text: str, start: int, end: int) -> tuple[int, int]:
     """The inside of quotes, backticks or stars that wrap the whole span."""
-    while (
-        end - start > 2 and MARKS.get(text[start]) == text[end - 1] and text[start] not in text[start + 1 : end - 1].strip("*_")
-    ):
+    for _ in range(MOST_WRAPS):
+        is_wrapped = end - start > 2 and MARKS.get(text[start]) == text[end - 1]
+        if not is_wrapped or text[start] in text[start + 1 : end - 1].strip("*_"):
+            break
         start, end = start + 1, end - 1
     return start, end
 
@@ -99,7 +102,7 @@ def known_reading(text: str, item: Item, catalogue: Catalogue, takes_ids: bool) 
 
 def is_remark_cut(text: str, item: Item, end: int) -> bool:
     """True if what follows a reading is no more than a remark; after a bare colon it must read like one."""
-    rest = text[end : item.end].lstrip()
+    rest = text[end : min(item.end, end + LONGEST_NAME)].lstrip()
     if not rest.startswith(":") or rest.startswith((":*", ":_")):
         return True
     said = lowered(rest[1:].strip())
@@ -143,7 +146,7 @@ def answer_mentions(text: str, source: str, start: int, end: int, catalogue: Cat
 
 
 def _without_score(text: str, item: Item, link: Link | None) -> tuple[Item, float | None]:
-    score = SCORE.search(text, item.start, item.end)
+    score = SCORE.search(text, max(item.start, item.end - LONGEST_SCORE), item.end)
     if score is None or (link is not None and link.method != "id"):
         return item, None
     start, end = trimmed(text, item.start, score.start())

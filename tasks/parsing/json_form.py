@@ -31,9 +31,12 @@ SOURCE = "completion_text"
 
 def find_answer(text: str, start: int, end: int) -> Node | None:
     """The answer in the text's JSON objects, as one object with the keys of `PARTS`; else a bare array of labels."""
-    parts = best_parts([_parts(node) for node in answer_objects(text, start, end)])
+    pieces = [_parts(node) for node in answer_objects(text, start, end)]
+    parts = best_parts([piece for piece in pieces if not all(part.is_empty for part in piece.values())])
     if not parts:
-        return _bare_array(text, start, end)
+        parts = _bare_array(text, start, end) or next(iter(pieces), {})
+    if not parts:
+        return None
     return Node(dict(parts), min(part.start for part in parts.values()), max(part.end for part in parts.values()))
 
 
@@ -59,16 +62,13 @@ def _outermost(node: Node) -> Iterator[Node]:
 
 
 def _parts(node: Node) -> dict[str, Node]:
-    """The parts an object has; none if all of them are empty."""
-    parts = {name: _part(node, keys) for name, keys in KEYS.items() if any(key in node.fields for key in keys)}
-    return parts if any(part.items or part.fields or part.text.strip() for part in parts.values()) else {}
+    return {name: _part(node, keys) for name, keys in KEYS.items() if any(key in node.fields for key in keys)}
 
 
-def _bare_array(text: str, start: int, end: int) -> Node | None:
-    """`["vim", "emacs"]`, alone or in a fence, as the object `{"answer": …}`."""
+def _bare_array(text: str, start: int, end: int) -> dict[str, Node]:
+    """`["vim", "emacs"]`, alone or in a fence, as a final answer."""
     match = BARE_ARRAY.match(text, start, end)
-    node = scan_json(text, match.end(), end) if match else None
-    return Node({"answer": node}, node.start, node.end) if node else None
+    return {"answer": scan_json(text, match.end(), end)} if match else {}
 
 
 def read_json_answer(text: str, node: Node, catalogue: Catalogue, takes_ids: bool) -> TraceDraft:

@@ -39,6 +39,11 @@ class Node:
             return str(int(self.value))
         return self.value if isinstance(self.value, str) else ""
 
+    @property
+    def is_empty(self) -> bool:
+        """True unless there is an element, a member, a number or a word in it."""
+        return not (self.items or self.fields or self.text.strip())
+
 
 class BrokenJsonError(ValueError):
     """No JSON value begins there; never leaves this room."""

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from tasks.parsing.cues import DOCUMENT_CUE, EVIDENCE_BEFORE, SHORTLIST_CUE, lowered
 from tasks.parsing.drafts import Link, Mention
-from tasks.parsing.items import Item, item_mention, looks_like_sentence, separated
-from tasks.parsing.names import BRACKET_ID, Catalogue, normalise
+from tasks.parsing.items import LONGEST_NAME, Item, item_mention, looks_like_sentence, separated
+from tasks.parsing.names import BRACKET_ID, Catalogue, normalise, words_of
 from tasks.parsing.sentences import MARKED, Sentence
 from tasks.parsing.spans import Taken
 
@@ -168,20 +168,35 @@ class KnownLabels:
     def __init__(self, identities: Iterable[Identity]) -> None:
         """Take the labels by what their mentions are about."""
         self._identities = frozenset(identities)
-        words = [re.escape(i).replace(r"\ ", r"[\W_]+") for i in self._identities if isinstance(i, str) and i]
-        words.sort(key=len, reverse=True)
-        self._unknown = re.compile(rf"(?<!\w)(?:{'|'.join(words)})(?!\w)", re.IGNORECASE) if words else None
+        widths: dict[str, set[int]] = {}
+        for name in self._identities:
+            words = name.split() if isinstance(name, str) and len(name) <= LONGEST_NAME else []
+            if words:
+                widths.setdefault(words[0], set()).add(len(words))
+        self._widths = {word: sorted(counts, reverse=True) for word, counts in widths.items()}
 
     def among(self, finder: MentionFinder, sentence: Sentence, found: Sequence[Named], takes_sure: bool = False) -> list[Named]:
         """The mentions of a sentence that are of known labels, and any sure ones if wished, by place."""
-        unknown = list(self._unknown.finditer(finder.text, sentence.start, sentence.end)) if self._unknown else []
-        taken = Taken(sentence.start, sentence.end, (match.span() for match in unknown))
-        kept = [finder.named(match.start(), match.end(), None, True) for match in unknown]
+        unknown = list(self._unknown(finder.text, sentence.start, sentence.end)) if self._widths else []
+        taken = Taken(sentence.start, sentence.end, unknown)
+        kept = [finder.named(start, end, None, True) for start, end in unknown]
         for named in found:
             is_known = named.identity in self._identities or (takes_sure and named.is_sure)
             if is_known and not taken.touches(named.mention.start, named.mention.end):
                 kept.append(named)
         return sorted(kept, key=lambda named: named.mention.start)
+
+    def _unknown(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Labels the catalogue does not know, the longest first from the left; a name in words is found in one pass."""
+        spans, words = words_of(text, start, end)
+        at = 0
+        while at < len(words):
+            counts = [n for n in self._widths.get(words[at], ()) if at + n <= len(words)]
+            count = next((n for n in counts if " ".join(words[at : at + n]) in self._identities), 0)
+            first, last = spans[at][0], spans[at + max(count, 1) - 1][1]
+            if count and "_" not in (text[first - 1 : first], text[last : last + 1]):
+                yield first, last
+            at += max(count, 1)
 
 
 def sure_mentions(finder: MentionFinder, cut: Sequence[Sentence], confirmed: Iterable[Identity]) -> list[list[Named]]:

@@ -48,6 +48,12 @@ def normalise(text: str) -> str:
     return " ".join(TOKEN.findall(fold(text)))
 
 
+def words_of(text: str, start: int, end: int) -> tuple[list[Span], list[str]]:
+    """The words of a region, folded, with their places."""
+    spans = [match.span() for match in TOKEN.finditer(text, start, end)]
+    return spans, [text[first:last].lower() if text.isascii() else fold(text[first:last]) for first, last in spans]
+
+
 def head_of(name: str) -> str | None:
     """The part of a name before `: `, or None."""
     head, colon, _ = name.partition(": ")
@@ -154,8 +160,7 @@ class Catalogue:
 
     def find_names(self, text: str, start: int, end: int) -> Iterator[tuple[int, int, int]]:
         """Names in running text, longest first from the left: (start, end, label), never overlapping."""
-        spans = [match.span() for match in TOKEN.finditer(text, start, end)]
-        words = [text[first:last].lower() if text.isascii() else fold(text[first:last]) for first, last in spans]
+        spans, words = words_of(text, start, end)
         at = 0
         while at < len(words):
             found = self._name_at(text, spans, words, at) if words[at] in self._widths else None

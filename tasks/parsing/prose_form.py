@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from tasks.parsing.arguments import MOST_SIDES, Argument, argument_of, distinct, masked
-from tasks.parsing.boundary import StepEvents, boundary_evidence, find_boundary
+from tasks.parsing.boundary import GIVEN_EVIDENCE, StepEvents, boundary_evidence, find_boundary
 from tasks.parsing.cues import CONCLUDE_CUE, REFINE_CUE, decisions
 from tasks.parsing.drafts import Mention, StepDraft, TraceDraft
 from tasks.parsing.items import trimmed
@@ -14,11 +14,11 @@ from tasks.parsing.mentions import ENUMERATION_GAP, Identity, KnownLabels, Menti
 from tasks.parsing.names import Catalogue
 from tasks.parsing.sentences import Sentence, sentences
 
-CLAUSE_BREAK = re.compile(r"[,;]\s+(?:and\s+|but\s+|while\s+|whereas\s+|yet\s+|so\s+)?|\s+(?:while|whereas|but)\s+")
+CLAUSE_BREAK = re.compile(r"[,;]\s+(?:and\s+|but\s+|while\s+|whereas\s+|yet\s+|so\s+)?|(?<!\s)\s++(?:while|whereas|but)\s+")
 LOOSE_START = re.compile(r"(?:[\s,;]|and\s|or\s)+")
 LOOSE_END = re.compile(r"(?:[\s,;]|(?<=\s)(?:and|or))+$")
+LOOSE_CHARS = 80
 DECIDED = ("keep", "drop")
-GIVEN = "the shortlist was given: every step refines"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def read_reasoning(
     low = masked(finder.low, cut, named)
     pieces = [p for sentence, found in zip(cut, named, strict=True) for p in _pieces(low, sentence.start, sentence.end, found)]
     if is_given:
-        draft = TraceDraft("prose", boundary_step=0 if pieces else None, boundary_evidence_text=GIVEN)
+        draft = TraceDraft("prose", boundary_step=0 if pieces else None, boundary_evidence_text=GIVEN_EVIDENCE)
     else:
         events = _events(low, pieces)
         boundary = find_boundary(events)
@@ -136,7 +136,7 @@ def _tight(low: str, start: int, end: int) -> tuple[int, int]:
     """The span without separators and joining words at its ends."""
     opening = LOOSE_START.match(low, start, end)
     start = opening.end() if opening and opening.end() < end else start
-    closing = LOOSE_END.search(low, start, end)
+    closing = LOOSE_END.search(low, max(start, end - LOOSE_CHARS), end)
     return start, closing.start() if closing and closing.start() > start else end
 
 

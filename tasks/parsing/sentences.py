@@ -17,7 +17,7 @@ MARKED = re.compile(
     r"|(?<![\w*])\*(?P<star>[^*\s][^*\n]{0,200}?)\*(?![\w*])"
     r"|(?<!\w)[‘'](?P<single>[^\s'’][^'’\n]{0,200})['’](?!\w)"
 )
-STOP = re.compile(r"[.!?。！？]+[\"”’')\]*]*(?:\s+|(?<=[。！？]))")
+STOP = re.compile(r"(?<![.!?。！？])[.!?。！？]+[\"”’')\]*]*(?:\s+|(?<=[。！？]))")
 ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|vs|etc|cf|approx|resp|incl|no|fig|dr|mr|ms|st)|(?<!\w)[A-Za-z])\.$", re.IGNORECASE)
 HEADING = re.compile(r"[ \t]*(?:#{1,6}[ \t]|\*\*[^*]+\*\*[ \t]*:?[ \t]*$|\*\*[^*]+:\*\*[ \t]*$)")
 

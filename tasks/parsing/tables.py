@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import polars as pl
@@ -10,12 +11,16 @@ import polars as pl
 from schemas.errors import InputFormatError
 from schemas.tables import CORE_ANSWERS, CORE_REJECTS, CORE_SHORTLIST, CORE_STEPS, CORE_TRACES, Table
 from tasks.parsing.completions import Completion, read_completion
-from tasks.parsing.drafts import Link, Mention, RejectDraft, TraceDraft
+from tasks.parsing.drafts import UNLINKED, Link, Mention, RejectDraft, TraceDraft
+from tasks.parsing.items import LONGEST_NAME
 from tasks.parsing.linking import MentionLinker
 from tasks.parsing.names import normalise
 
 BATCH_ROWS = 2048
 """Rows read before their mentions are linked: bounds the drafts held in memory, some 50 KB each."""
+
+MOST_UNKNOWN = 1000
+"""Distinct unknown texts of one trace that the costlier rungs try: no shortlist is so long, but a runaway answer is."""
 
 WRITTEN = (CORE_TRACES, CORE_SHORTLIST, CORE_STEPS, CORE_ANSWERS, CORE_REJECTS)
 TRUNCATED = ("length", "connection_cut")
@@ -75,7 +80,7 @@ def refuse_many_rejects(raw_count: int, rejects: pl.DataFrame, max_reject_frac: 
 def _parse_batch(raw: pl.DataFrame, linker: MentionLinker) -> dict[str, pl.DataFrame]:
     read = [(row, read_completion(_completion(row), linker.catalogue)) for row in raw.iter_rows(named=True)]
     drafts = [draft for _, draft in read if isinstance(draft, TraceDraft)]
-    links = linker.link(text for draft in drafts for mention in _mentions(draft) if not mention.link for text in mention.tried)
+    links = linker.link(text for draft in drafts for text in _unknown_texts(draft))
     rows = _Rows()
     for row, draft in read:
         if isinstance(draft, RejectDraft):
@@ -105,12 +110,18 @@ def _mentions(draft: TraceDraft) -> Iterator[Mention]:
         yield from (mention for mention in (step.subject, step.other) if mention)
 
 
+def _unknown_texts(draft: TraceDraft) -> Iterator[str]:
+    """The texts of a trace that the costlier rungs may link."""
+    texts = (text for mention in _mentions(draft) if not mention.link for text in mention.tried)
+    return islice((text for text in dict.fromkeys(texts) if len(text) <= LONGEST_NAME), MOST_UNKNOWN)
+
+
 def _resolve(mention: Mention, links: dict[str, Link]) -> tuple[str, Link]:
     """The text that names the label, and its link: the first of its texts that links, else the first."""
     if mention.link is not None:
         return mention.text, mention.link
-    text = next((text for text in mention.tried if links[text].label_id is not None), mention.text)
-    return text, links[text]
+    text = next((text for text in mention.tried if links.get(text, UNLINKED).label_id is not None), mention.text)
+    return text, links.get(text, UNLINKED)
 
 
 def _distinct(mentions: Sequence[tuple[Mention, int]], links: dict[str, Link]) -> list[tuple[Mention, int, str, Link]]:

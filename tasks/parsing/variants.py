@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 
+from tasks.parsing.boundary import GIVEN_EVIDENCE
 from tasks.parsing.drafts import Mention, TraceDraft
 
 LIST_ONLY, GIVEN = "phase-1", "phase-2"
@@ -54,7 +55,9 @@ def as_asked(draft: TraceDraft, phases: str) -> TraceDraft:
     was given, and counts for nothing.
     """
     if phases == GIVEN:
-        return replace(draft, shortlist=[], steps=[step for step in draft.steps if step.phase != "shortlist"])
+        steps = [step for step in draft.steps if step.phase != "shortlist"]
+        refine = next((at for at, step in enumerate(steps) if step.phase == "refine"), None)
+        return replace(draft, shortlist=[], steps=steps, boundary_step=refine, boundary_evidence_text=GIVEN_EVIDENCE)
     if phases == LIST_ONLY and draft.answers and (draft.answer_format == "prose" or not draft.shortlist):
         return _list_as_shortlist(draft)
     return draft

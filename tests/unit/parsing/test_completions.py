@@ -5,46 +5,9 @@ import json
 import pytest
 
 from tasks.parsing.completions import Completion, read_completion
-from tasks.parsing.drafts import Mention, RejectDraft, StepDraft, TraceDraft
-from tasks.parsing.thinking import split_content
-from tests.unit.parsing.catalogue import ID, LABELS, NAME, small_catalogue
-
-CATALOGUE = small_catalogue()
-UID = [uid for uid, _ in LABELS]
-
-
-def read(content: str, reasoning: str = "", finish_reason: str = "stop", takes_ids: bool = False) -> TraceDraft | RejectDraft:
-    return read_completion(Completion(content, reasoning, finish_reason, None, None, takes_ids), CATALOGUE)
-
-
-def trace(content: str, reasoning: str = "", finish_reason: str = "stop", takes_ids: bool = False) -> TraceDraft:
-    draft = read(content, reasoning, finish_reason, takes_ids)
-    assert isinstance(draft, TraceDraft), draft
-    return draft
-
-
-def uid(mention: Mention | None) -> str | None:
-    if mention is None:
-        return None
-    return UID[mention.link.label_id] if mention.link and mention.link.label_id is not None else mention.text
-
-
-def shortlist(draft: TraceDraft) -> list[str | None]:
-    return list(dict.fromkeys(uid(mention) for mention, _ in draft.shortlist))
-
-
-def answers(draft: TraceDraft) -> list[str | None]:
-    return [uid(mention) for mention in draft.answers]
-
-
-def decided(draft: TraceDraft) -> list[tuple[str, str | None, str | None]]:
-    steps = [step for step in draft.steps if step.phase == "refine" and step.verdict != "none"]
-    return [(step.verdict, uid(step.subject), uid(step.other)) for step in steps]
-
-
-def phases(steps: list[StepDraft]) -> str:
-    return "".join(step.phase[0] for step in steps)
-
+from tasks.parsing.drafts import RejectDraft
+from tests.unit.parsing.catalogue import ID, LABELS, NAME
+from tests.unit.parsing.reading import CATALOGUE, answers, decided, phases, read, shortlist, trace, uid
 
 MUSING = """The document is about a program that cuts long recordings into tracks. It mentions "WAV files" and "less effort".
 
@@ -103,7 +66,7 @@ def test_musing_prose_gives_shortlist_verdicts_and_boundary() -> None:
     assert shortlist(draft) == ["audacity", "flac", "lame", "sox", "wavesplit"]
     assert answers(draft) == ["audacity", "flac", "sox"]
     assert draft.boundary_step == 7
-    assert phases(draft.steps) == "sssssss" + "rrrrrr" + "aaa" + "aaa"
+    assert phases(draft) == "sssssss" + "rrrrrr" + "aaa" + "aaa"
     assert decided(draft)[:4] == [
         ("keep", "audacity", None),
         ("keep", "flac", None),
@@ -137,7 +100,7 @@ def test_markdown_with_headings_is_read_from_content_alone() -> None:
     assert ("keep", "vim", None) in decided(draft)
     assert ("drop", "emacs", "vim") in decided(draft)
     assert ("drop", "nano", None) in decided(draft)
-    assert phases(draft.steps) == "ssssrrrra"
+    assert phases(draft) == "ssssrrrra"
 
 
 def test_prose_that_judges_at_once_has_one_phase_and_keeps_its_shortlist() -> None:
@@ -209,7 +172,7 @@ def test_json_is_read_bare_fenced_and_after_thought(frame: str, indent: int | No
     assert answers(draft) == ["vim", "emacs", "git"]
     assert [mention.score for mention in draft.answers] == [0.9, 0.35, None]
     assert decided(draft) == [("keep", "vim", "emacs"), ("drop", "emacs", None), ("compare", 'na"no é', "vim")]
-    assert phases(draft.steps) == "ssss" + "rrr" + "aaa"
+    assert phases(draft) == "ssss" + "rrr" + "aaa"
     assert draft.boundary_step == 4
     quoted = [content[mention.start : mention.end] for mention, _ in draft.shortlist]
     assert quoted == [NAME["vim"], "emacs", 'na\\"no \\u00e9', "VIM"]
@@ -257,7 +220,7 @@ def test_tagged_sections_are_read_though_tags_stay_open() -> None:
     assert draft.answer_format == "tagged"
     assert (shortlist(draft), answers(draft)) == (["git", "less", "tig"], ["git", "tig"])
     assert decided(draft) == [("keep", "git", None), ("drop", "less", "tig"), ("keep", "tig", None)]
-    assert phases(draft.steps) == "sss" + "rrr" + "aa"
+    assert phases(draft) == "sss" + "rrr" + "aa"
 
 
 def test_tagged_lines_without_step_tags_are_steps() -> None:
@@ -317,19 +280,6 @@ def test_failed_requests_are_rejected_as_teacher_errors() -> None:
 def test_cut_off_answers_with_a_shortlist_or_an_answer_are_kept(content: str) -> None:
     draft = trace(content, finish_reason="length")
     assert draft.shortlist or draft.answers
-
-
-def test_split_content_prefers_the_reasoning_column_and_leaves_the_block_out() -> None:
-    content = "<think>inner</think>\nrest"
-    parts = split_content(content, " outer ")
-    assert (parts.source, parts.reasoning, content[slice(*parts.content)]) == ("reasoning_text", (1, 6), "rest")
-
-
-@pytest.mark.parametrize("content", ["<think>inner</think> rest", "inner</think> rest", "<thinking>inner</thinking> rest"])
-def test_split_content_finds_blocks_with_missing_tags(content: str) -> None:
-    parts = split_content(content, "")
-    assert parts.reasoning is not None
-    assert (content[slice(*parts.reasoning)], content[slice(*parts.content)]) == ("inner", "rest")
 
 
 def test_uids_of_the_catalogue_are_distinct() -> None:

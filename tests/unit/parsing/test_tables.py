@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import InputFormatError
+from schemas.fields import VARIANTS
 from schemas.tables import RAW_TRACES, TABLES
-from tasks.labels.search import LabelIndex
+from tasks.labels.search import LabelIndex, Vectors
 from tasks.parsing.linking import MentionLinker, NearestLabels
 from tasks.parsing.tables import ParsedTables, parse_rows, refuse_many_rejects, trace_id_of
 from tests.unit.parsing.catalogue import ID, LABELS, NAME, small_catalogue
@@ -93,6 +95,21 @@ def test_parse_rows_links_a_reading_that_only_the_costly_rungs_know() -> None:
     assert 0.9 <= row["link_score"] < 1
 
 
+def test_parse_rows_sends_no_more_than_a_thousand_texts_of_a_trace_up_the_costly_rungs() -> None:
+    names = [f"gizmo {i} of {i % 7} kinds" for i in range(1500)]
+    tried: list[str] = []
+
+    def embed(texts: Sequence[str]) -> Vectors:
+        tried.extend(texts)
+        return np.zeros((len(texts), len(LABELS)), np.float32)
+
+    linker = MentionLinker(small_catalogue(), NearestLabels(embed, INDEX), 0.9, 0.8)
+    answer = json.dumps({"shortlist": [*names, "x" * 5000], "answer": ["vim"]})
+    tables = parse_rows(raw_rows({"completion_text": answer}), linker)
+    assert tried == names[:1000]
+    assert tables["core_shortlist"]["label_id"].null_count() == 1501
+
+
 def test_parse_rows_keeps_failed_requests_as_rejects() -> None:
     rejects = parse({"error_kind": "TransientTeacherError", "error_text": "429"}, {"completion_text": ""})["core_rejects"]
     assert rejects["reject_reason"].to_list() == ["teacher_error", "empty_completion"]
@@ -127,7 +144,8 @@ ROWS = st.fixed_dictionaries(
     {
         "completion_text": st.none() | TEXTS,
         "reasoning_text": st.none() | TEXTS,
-        "finish_reason": st.sampled_from(["stop", "length", "content_filter", None]),
+        "finish_reason": st.sampled_from(["stop", "length", "connection_cut", "content_filter", None]),
+        "variant": st.sampled_from(VARIANTS),
         "prompt_kind": st.sampled_from(["open", "candidates"]),
     }
 )
