@@ -19,6 +19,7 @@ from tasks.evaluation.systems import (
     fetch_count,
     filtered_pairs,
     list_seeds,
+    of_whole_traces,
     rank_candidates,
     rank_retrieved,
     rank_teacher,
@@ -69,9 +70,10 @@ def evaluate_systems(
 
 def teacher_candidates(inputs: StageInputs, test: pl.DataFrame) -> pl.DataFrame:
     """The teacher's lists for the test documents, with its coverage in the log."""
+    every = read_table(inputs.tables["core_traces"])
     traces, answers, shortlist = (
-        read_table(inputs.tables[name]).join(test, on="document_id", how="semi")
-        for name in ("core_traces", "core_answers", "core_shortlist")
+        of_whole_traces(part, every).join(test, on="document_id", how="semi")
+        for part in (every, *(read_table(inputs.tables[name]) for name in ("core_answers", "core_shortlist")))
     )
     logger.info("%s: usable traces of %d of %d test documents", TEACHER, traces["document_id"].n_unique(), len(test))
     return rank_teacher(answers, shortlist)

@@ -22,8 +22,13 @@ class DocumentTrace:
     kept_count: int
 
 
+def whole_traces(traces: pl.DataFrame) -> pl.DataFrame:
+    """The traces that were asked for both phases, the first sample of each."""
+    return traces.filter((pl.col("variant") == "both") & (pl.col("sample_index") == 0))
+
+
 def sample_traces(traces: pl.DataFrame, max_documents: int, seed: int) -> pl.DataFrame:
-    """One trace of each test document, for a sample of at most `max_documents` of them.
+    """One whole trace of each test document, for a sample of at most `max_documents` of them.
 
     Args:
         traces: `core_traces`.
@@ -33,7 +38,8 @@ def sample_traces(traces: pl.DataFrame, max_documents: int, seed: int) -> pl.Dat
     Raises:
         EmptyTargetError: no test document has a usable trace with steps.
     """
-    usable = traces.filter((pl.col("split") == "test") & (pl.col("step_count") > 0)).sort("document_id", "trace_id")
+    whole = whole_traces(traces)
+    usable = whole.filter((pl.col("split") == "test") & (pl.col("step_count") > 0)).sort("document_id", "trace_id")
     single = usable.unique("document_id", keep="first", maintain_order=True)
     if single.is_empty():
         raise EmptyTargetError("core_traces: no test document has a usable trace; ask about the test split and parse again")

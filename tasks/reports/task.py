@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from schemas.config import ReportConfig
 from schemas.refs import RunRef, StageInputs
 from tasks.reports.page import render_page
-from tasks.reports.sample import TraceFrames, sample_traces
+from tasks.reports.sample import TraceFrames, sample_traces, whole_traces
 from tasks.reports.sections import Facts, Frames
 from warehouse.atomic import write_bytes
 from warehouse.layout import report_dir
@@ -42,7 +42,8 @@ def write_report(run: RunRef, inputs: StageInputs, report: ReportConfig) -> str:
 
 def read_frames(inputs: StageInputs, sample_count: int) -> Frames:
     """The tables the page shows; texts are read for the sampled traces only."""
-    traces = _read(inputs, "core_traces")
+    every = _read(inputs, "core_traces")
+    traces = None if every is None else whole_traces(every)
     return Frames(
         documents=_read(inputs, "core_documents", ("document_id", "split")),
         labels=_read(inputs, "core_labels", ("label_id",)),

@@ -35,6 +35,7 @@ from tasks.students.supervision import (
     Pairs,
     Supervision,
     gold_supervision,
+    of_whole_traces,
     read_supervision,
 )
 from tasks.students.training import train_student
@@ -170,7 +171,10 @@ def read_material(run: RunRef, inputs: StageInputs, documents: pl.DataFrame, emb
 
 def read_teacher(material: Material, inputs: StageInputs) -> Supervision:
     """What the teacher answered, shortlisted, kept and dropped, in the order of `material`."""
-    answers, shortlist, steps = (read_table(inputs.tables[f"core_{name}"]) for name in ("answers", "shortlist", "steps"))
+    traces = read_table(inputs.tables["core_traces"], ["trace_id", "variant", "sample_index"])
+    answers, shortlist, steps = (
+        of_whole_traces(read_table(inputs.tables[f"core_{name}"]), traces) for name in ("answers", "shortlist", "steps")
+    )
     return read_supervision(material.pairs, material.texts.barred, answers, shortlist, steps)
 
 

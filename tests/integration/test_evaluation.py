@@ -51,6 +51,12 @@ def put(run: RunRef, stage: str, name: str, rows: Sequence[Mapping[str, object]]
     return write_table(run, stage, table, table.conform(frame.with_columns(missing)))
 
 
+def traced(document_id: str, variant: str = "both", sample_index: int = 0) -> dict[str, object]:
+    trace_id = document_id if (variant, sample_index) == ("both", 0) else f"{document_id}-{variant}-{sample_index}"
+    key = {"trace_id": trace_id, "document_id": document_id, "split": "test"}
+    return key | {"variant": variant, "sample_index": sample_index}
+
+
 def listed(document_id: str, labels: list[int | None]) -> list[dict[str, object]]:
     return [
         {"trace_id": document_id, "document_id": document_id, "rank": rank, "label_id": i} for rank, i in enumerate(labels, 1)
@@ -82,7 +88,7 @@ def tables(run: RunRef) -> dict[str, TableRef]:
         "core_documents": put(run, "ingest", "core_documents", documents),
         "core_labels": put(run, "ingest", "core_labels", labels),
         "core_relevance": put(run, "ingest", "core_relevance", relevance),
-        "core_traces": put(run, "parse", "core_traces", [{"trace_id": d, "document_id": d, "split": "test"} for d in ("a", "b")]),
+        "core_traces": put(run, "parse", "core_traces", [traced(d) for d in ("a", "b")]),
         "core_shortlist": put(run, "parse", "core_shortlist", listed("a", [1, None, 2, 0]) + listed("t0", [3])),
         "core_answers": put(run, "parse", "core_answers", listed("a", [None, 0]) + listed("b", [3])),
     }
@@ -172,6 +178,16 @@ def test_evaluate_systems_logs_the_teachers_coverage(stage: Stage, caplog: pytes
 def test_evaluate_systems_gives_the_same_tables_again(stage: Stage) -> None:
     first = {ref.table: ref.content_hash for ref in stage.evaluate().tables}
     assert {ref.table: ref.content_hash for ref in stage.evaluate().tables} == first
+
+
+def test_evaluate_systems_takes_no_notice_of_single_phases_and_further_samples(stage: Stage) -> None:
+    others = [traced("a", "phase-1"), traced("b", "phase-2-index"), traced("b", sample_index=1), traced("no-trace", "phase-1")]
+    listing = [row | {"trace_id": other["trace_id"]} for other in others for row in listed(str(other["document_id"]), [4, 1, 5])]
+    named = {"core_traces": others, "core_shortlist": listing, "core_answers": listing}
+    more = {name: read_table(stage.inputs.tables[name]) for name in named}
+    refs = {name: put(stage.run, "more", name, [*more[name].drop("dataset").to_dicts(), *rows]) for name, rows in named.items()}
+    inputs = StageInputs(tables={**stage.inputs.tables, **refs}, artifacts=stage.inputs.artifacts)
+    assert Stage(stage.run, inputs, stage.students).written("core_predictions").equals(stage.written("core_predictions"))
 
 
 def test_evaluate_systems_without_students_still_scores_the_rest(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:

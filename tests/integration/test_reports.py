@@ -108,6 +108,16 @@ def test_write_report_names_the_teacher_that_answered(run: RunRef, inputs: Stage
     assert "none yet" in written(run, without(inputs, "raw_traces"))
 
 
+def test_write_report_takes_no_notice_of_single_phases_and_further_samples(run: RunRef, inputs: StageInputs) -> None:
+    others = [
+        toy.TRACES.with_columns(trace_id=pl.lit(f"{name}-") + pl.col("trace_id"), **{name: pl.lit(value)})
+        for name, value in (("variant", "phase-1"), ("sample_index", 1))
+    ]
+    traces = publish(run, "core_traces", pl.concat([toy.TRACES, *others], how="vertical_relaxed").cast(toy.TRACES.schema))
+    page = written(run, StageInputs(tables=inputs.tables | {"core_traces": traces}, artifacts={}))
+    assert "2 used, 3 rejected" in page and "phase-1-" not in page and "sample_index-" not in page
+
+
 def test_write_report_shows_as_many_traces_as_asked(run: RunRef, inputs: StageInputs) -> None:
     shown = [len([a for a in Outline(written(run, inputs, n)).named("details") if a.get("class") == "trace"]) for n in (0, 1, 2)]
     assert shown == [0, 1, 2]

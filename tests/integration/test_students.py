@@ -27,6 +27,7 @@ DISTILL = DistillConfig(
     methods=("answers", "mechanistic"), has_supervised_reference=False, seeds=(0,), shortlist_size=5, shortlister_steps=12,
     refiner_steps=6, batch_size=8,
 )  # fmt: skip
+ONE_METHOD = DISTILL.model_copy(update={"methods": ("mechanistic",)})
 FILTERED = ("test0", 3)
 
 
@@ -72,7 +73,7 @@ def trace_rows() -> dict[str, list[dict[str, object]]]:
     for i in range(TRAIN_COUNT):
         key: dict[str, object] = {"trace_id": f"t{i}", "document_id": f"train{i}"}
         label, other = (None, None) if i == 0 else (answer_of(i), answer_of(i + 1))
-        rows["core_traces"].append(key)
+        rows["core_traces"].append(key | {"variant": "both", "sample_index": 0})
         rows["core_answers"].append(key | {"rank": 1, "label_id": label})
         rows["core_shortlist"] += [key | {"rank": 1, "label_id": label}, key | {"rank": 2, "label_id": other}]
         rows["core_steps"] += [
@@ -169,6 +170,22 @@ def test_train_students_without_traces_says_how_many_there_are(stage: Stage) -> 
     bare = Stage(stage.run, StageInputs(tables={**stage.inputs.tables, **empty}, artifacts=stage.inputs.artifacts))
     with pytest.raises(TrainingError, match="0 of 40 training documents have an answer"):
         bare.train()
+
+
+def test_train_students_takes_no_notice_of_single_phases_and_further_samples(stage: Stage) -> None:
+    before = read_table(stage.train(ONE_METHOD).tables[0])
+    others = {"phase-1": {"variant": "phase-1", "sample_index": 0}, "second": {"variant": "both", "sample_index": 1}}
+    rows = trace_rows()
+    for name, given in trace_rows().items():
+        for other, told in others.items():
+            added = [row | {"trace_id": f"{other}-{row['trace_id']}"} for row in given]
+            swapped = {"label_id": 9, "target_label_id": 8, "near_miss_label_id": 7}
+            rows[name] += [
+                row | (told if name == "core_traces" else {k: v for k, v in swapped.items() if k in row}) for row in added
+            ]
+    refs = {name: put(stage.run, name, table) for name, table in rows.items()}
+    more = Stage(stage.run, StageInputs(tables={**stage.inputs.tables, **refs}, artifacts=stage.inputs.artifacts))
+    assert read_table(more.train(ONE_METHOD).tables[0]).equals(before)
 
 
 def test_train_students_without_verdicts_trains_what_needs_none(stage: Stage) -> None:

@@ -5,6 +5,7 @@ from tasks.evaluation.systems import (
     fetch_count,
     filtered_pairs,
     list_seeds,
+    of_whole_traces,
     rank_candidates,
     rank_retrieved,
     rank_teacher,
@@ -47,6 +48,14 @@ def test_rank_teacher_keeps_the_best_place_over_several_traces() -> None:
 def test_rank_teacher_ranks_each_document_alone() -> None:
     found = rank_teacher(listed(("a", 1, 1), ("b", 2, 1)), listed(("a", 2, 1)))
     assert found.select("document_id", "label_id", "score").rows() == [("a", 1, 1.0), ("a", 2, 0.5), ("b", 2, 1.0)]
+
+
+def test_of_whole_traces_leaves_out_single_phases_and_further_samples() -> None:
+    rows = [("t1", "both", 0), ("t2", "both", 1), ("t3", "phase-1", 0), ("t4", "phase-2-index", 0)]
+    traces = pl.DataFrame(rows, schema=("trace_id", "variant", "sample_index"), orient="row")
+    part = pl.DataFrame({"trace_id": ["t4", "t1", "t2", "t1", "t3", "t9"], "rank": [1, 2, 3, 4, 5, 6]})
+    assert of_whole_traces(part, traces)["rank"].to_list() == [2, 4]
+    assert of_whole_traces(traces, traces)["trace_id"].to_list() == ["t1"]
 
 
 def test_rank_retrieved_drops_padding() -> None:

@@ -75,8 +75,9 @@ TRACES = table(
     [
         {
             "trace_id": f"{n}abc", "request_hash": f"r{n}", "document_id": uid, "split": split, "teacher": "stand-in",
-            "prompt_kind": "open", "answer_format": answer_format, "boundary_step": boundary,
-            "boundary_evidence_text": "first verdict", "step_count": 2, "shortlist_count": 2, "answer_count": 2,
+            "prompt_kind": "open", "variant": "both", "sample_index": 0, "answer_format": answer_format,
+            "boundary_step": boundary, "boundary_evidence_text": "first verdict",
+            "step_count": 2, "shortlist_count": 2, "answer_count": 2,
             "is_truncated": n == 1, "out_of_catalogue_frac": 0.25 * n,
         }
         for n, uid, split, answer_format, boundary in ((0, "d0", "train", "prose", 1), (1, "d1", "test", "json", None))

@@ -2,10 +2,18 @@ from dataclasses import replace
 
 import polars as pl
 
-from tasks.reports.sample import cut_text, sample_traces, trace_views
+from tasks.reports.sample import cut_text, sample_traces, trace_views, whole_traces
 from tests.unit.reports.report_frames import REASONING, SAMPLE, STEPS, TRACES
 
 NAMES = {0: "vim", 1: "nano"}
+
+
+def test_whole_traces_leaves_out_single_phases_and_further_samples() -> None:
+    variants = [
+        TRACES.with_columns(variant=pl.lit(variant), sample_index=pl.lit(sample, pl.Int32))
+        for variant, sample in (("phase-1", 0), ("both", 0), ("both", 1), ("phase-2-stranger", 0))
+    ]
+    assert whole_traces(pl.concat(variants)).equals(TRACES)
 
 
 def test_sample_traces_is_the_same_whatever_the_order_of_rows() -> None:

@@ -13,6 +13,7 @@ from tasks.students.supervision import (
     Supervision,
     gold_supervision,
     grade_candidates,
+    of_whole_traces,
     read_supervision,
     refuse_too_little,
     without_phases,
@@ -64,6 +65,14 @@ def test_read_supervision_puts_answers_on_top_of_the_graded_shortlist() -> None:
     supervision = read()
     np.testing.assert_allclose(supervision.answers.toarray(), [[0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]])
     np.testing.assert_allclose(supervision.grades.toarray()[0], [NEAR_GRADE, 1, 0, NEAR_GRADE * DECAY], rtol=1e-6)
+
+
+def test_of_whole_traces_leaves_out_single_phases_and_further_samples() -> None:
+    columns = ("trace_id", "variant", "sample_index")
+    rows = [("ta", "both", 0), ("tb", "both", 1), ("tc", "phase-1", 0), ("td", "phase-2-teacher", 0)]
+    traces = pl.DataFrame(rows, schema=columns, orient="row")
+    assert of_whole_traces(ranked(SHORTLIST), traces).equals(ranked(SHORTLIST[:4]))
+    assert of_whole_traces(ranked(ANSWERS), traces.clear()).is_empty()
 
 
 def test_read_supervision_of_a_document_without_an_answer_is_empty() -> None:
