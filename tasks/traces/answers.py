@@ -97,11 +97,11 @@ def read_completion(body: object) -> Received:
 def content_text(content: object) -> str | None:
     """Text of a message's content: a string, or parts that hold text; null if there is none."""
     if isinstance(content, str):
-        return _storable(content)
+        return storable(content)
     if not isinstance(content, list):
         return None
     parts = [part.get("text") for part in content if isinstance(part, Mapping)]
-    return _storable("".join(part for part in parts if isinstance(part, str))) or None
+    return storable("".join(part for part in parts if isinstance(part, str))) or None
 
 
 def reasoning_of(message: Json) -> str | None:
@@ -131,17 +131,17 @@ def _count(value: object) -> int | None:
 
 
 def _text(value: object) -> str | None:
-    return _storable(value) if isinstance(value, str) and value else None
+    return storable(value) if isinstance(value, str) and value else None
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """The text with halves of characters, which JSON lets pass and nothing can store, as question marks."""
     return text.encode("utf-8", "replace").decode()
 
 
 def seen(value: object) -> str:
     """The beginning of what was seen, on one line, for a message."""
-    line = " ".join(_storable(str(value)[: 4 * SEEN_CHARS]).split())
+    line = " ".join(storable(str(value)[: 4 * SEEN_CHARS]).split())
     return line if len(line) <= SEEN_CHARS else line[: SEEN_CHARS - 1] + "…"
 
 

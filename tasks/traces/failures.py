@@ -76,6 +76,12 @@ def status_error(name: str, error: openai.APIStatusError, text: str, has_answere
     return FatalTeacherError(f"{name}: {status}, the teacher does not take requests as they are set up: {text}")
 
 
+def said(error: openai.APIStatusError) -> str:
+    """What the server said: its message, or its body where that is no error object as OpenAI makes it."""
+    has_message = " - " in error.message or not error.body
+    return error.message if has_message else f"{error.message} - {' '.join(str(error.body).split())}"
+
+
 def is_about_document(text: str, code: str | None) -> bool:
     """Whether a refused request was refused for its document (too long, filtered), not for how all are made."""
     words = f"{code or ''} {text}".lower()
@@ -89,8 +95,11 @@ def retry_after_s(headers: httpx2.Headers) -> float:
     asked = headers.get("retry-after")
     if (seconds := _number(asked)) is not None:
         return seconds
-    date = email.utils.parsedate_tz(asked) if asked else None
-    return max(0.0, email.utils.mktime_tz(date) - time.time()) if date else 0.0
+    try:
+        date = email.utils.parsedate_tz(asked) if asked else None
+        return max(0.0, email.utils.mktime_tz(date) - time.time()) if date else 0.0
+    except (ValueError, OverflowError):  # a date that is none
+        return 0.0
 
 
 def _number(text: str | None) -> float | None:

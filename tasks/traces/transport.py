@@ -7,12 +7,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import aiohttp
 import httpx2
 import openai
 
-from tasks.traces.answers import CUT, BrokenAnswerError, Received, content_text, read_completion, read_usage, reasoning_of, seen
+from tasks.traces.answers import (
+    CUT,
+    BrokenAnswerError,
+    Received,
+    content_text,
+    read_completion,
+    read_usage,
+    reasoning_of,
+    seen,
+    storable,
+)
 from tasks.traces.endpoints import Endpoint
-from tasks.traces.failures import RetryableError, status_error
+from tasks.traces.failures import RetryableError, said, status_error
 from tasks.traces.money import Usage
 from tasks.traces.requests import TraceRequest, request_body
 
@@ -20,6 +31,9 @@ PATH = "/chat/completions"
 CONNECT_S = 10.0
 PART_OF_SECRET = 6
 """So many characters of a key's beginning are worth hiding."""
+
+LONGEST_MESSAGE = 2000
+"""Characters of a server's words that an error repeats."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +61,10 @@ class Pieces:
             raise BrokenAnswerError("broken_body", f"a piece of the stream is no object: {seen(chunk)}")
         if chunk.get("usage"):
             self.usage = read_usage(chunk["usage"])
-        for choice in chunk.get("choices") or ():
+        choices = chunk.get("choices") or []
+        if not isinstance(choices, list):
+            raise BrokenAnswerError("broken_body", f"the choices of a piece are no list: {seen(chunk)}")
+        for choice in choices:
             if isinstance(choice, Mapping) and not choice.get("index"):
                 self._add_choice(choice)
 
@@ -104,7 +121,7 @@ class Transport:
         try:
             received = await (self._stream(request) if self._patience.is_streaming else self._whole(request))
         except openai.APIStatusError as exc:
-            text, has_schema = self.safe(exc.message), request.prompt.response_schema is not None
+            text, has_schema = self.safe(said(exc)), request.prompt.response_schema is not None
             raise status_error(self._endpoint.name, exc, text, self._has_answered, has_schema) from None
         except (TimeoutError, openai.APIConnectionError) as exc:
             raise self._connection_error(exc) from None
@@ -118,32 +135,26 @@ class Transport:
     async def _whole(self, request: TraceRequest) -> Received:
         async with asyncio.timeout(self._patience.timeout_s):
             response = await self._client.post(PATH, body=request_body(self._endpoint, request), cast_to=httpx2.Response)
-        kind = response.headers.get("content-type", "application/json")
-        if "json" not in kind:
-            raise BrokenAnswerError("wrong_content_type", f"the answer is {kind}, not JSON: {seen(response.text)}")
-        try:
-            body = json.loads(response.content)
-        except ValueError as exc:
-            raise BrokenAnswerError("broken_body", f"the answer is no JSON ({exc}): {seen(response.text)}") from exc
-        return read_completion(body)
+        return read_response(response, "JSON")
 
     async def _stream(self, request: TraceRequest) -> Received:
         body = request_body(self._endpoint, request) | {"stream": True, "stream_options": {"include_usage": True}}
         async with asyncio.timeout(self._patience.idle_timeout_s) as idle:
             stream = await self._client.post(PATH, body=body, cast_to=object, stream=True, stream_cls=openai.AsyncStream[object])
-            kind = stream.response.headers.get("content-type", "text/event-stream")
-            if "event-stream" not in kind:
-                return await self._unstreamed(stream.response, kind)
+            if "event-stream" not in stream.response.headers.get("content-type", "text/event-stream").lower():
+                await stream.response.aread()  # a server that overlooks `stream` answers at once
+                return read_response(stream.response, "a stream")
             pieces = Pieces()
             try:
                 async for chunk in stream:
                     pieces.add(chunk)
                     self._still_there(idle)
-            except (openai.APIError, httpx2.HTTPError, OSError, ValueError, asyncio.CancelledError) as exc:
+            except (openai.APIError, httpx2.HTTPError, OSError, ValueError, RecursionError, asyncio.CancelledError) as exc:
                 await stream.close()
                 if isinstance(exc, asyncio.CancelledError) and not idle.expired():
                     raise
-                raise self._cut(pieces, exc) from None
+                if pieces.finish_reason is None:  # else the answer was whole before
+                    raise self._cut(pieces, exc) from None
         if pieces.finish_reason is None:
             raise self._cut(pieces, "the stream ended without a finish_reason")
         return pieces.received(is_cut=False)
@@ -152,59 +163,69 @@ class Transport:
         if self._patience.idle_timeout_s is not None:
             idle.reschedule(asyncio.get_running_loop().time() + self._patience.idle_timeout_s)
 
-    async def _unstreamed(self, response: httpx2.Response, kind: str) -> Received:
-        """A server that overlooks `stream` answers at once."""
-        content = await response.aread()
-        if "json" not in kind:
-            raise BrokenAnswerError("wrong_content_type", f"the answer is {kind}, not a stream: {seen(response.text)}")
-        try:
-            return read_completion(json.loads(content))
-        except json.JSONDecodeError as exc:
-            raise BrokenAnswerError("broken_body", f"the answer is no JSON ({exc}): {seen(response.text)}") from exc
-
     def _cut(self, pieces: Pieces, why: object) -> RetryableError:
         if not pieces.has_choice and not isinstance(why, BaseException):
             return RetryableError("empty_choices", f"the stream had no choices: {self.safe(why)}", may_be_billed=True)
         if pieces.is_empty and isinstance(why, openai.APIConnectionError | httpx2.HTTPError | OSError | asyncio.CancelledError):
             return self._connection_error(why)
-        text = f"the stream broke off after {sum(map(len, [*pieces.content, *pieces.reasoning]))} characters: {self.safe(why)}"
+        reason = f"nothing for {self._patience.idle_timeout_s} s" if isinstance(why, asyncio.CancelledError) else self.safe(why)
+        text = f"the stream broke off after {sum(map(len, [*pieces.content, *pieces.reasoning]))} characters: {reason}"
         return (
             RetryableError("broken_body", text, may_be_billed=True)
             if pieces.is_empty
-            else StreamCutError(text, pieces.received(is_cut=True))
+            else StreamCutError(text, self._without_secrets(pieces.received(is_cut=True)))
         )
 
     def _connection_error(self, error: BaseException) -> RetryableError:
         # the aiohttp transport calls a refused or dropped connection a ConnectTimeout
-        is_refused = isinstance(error.__cause__, httpx2.ConnectTimeout)
-        if isinstance(error, TimeoutError | openai.APITimeoutError | asyncio.CancelledError) and not is_refused:
+        cause = error.__cause__
+        is_broken = isinstance(cause, httpx2.ConnectTimeout)
+        is_unreached = isinstance(cause and cause.__cause__, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+        if isinstance(error, TimeoutError | openai.APITimeoutError | asyncio.CancelledError) and not is_broken:
             patience = self._patience
             limit = patience.idle_timeout_s if patience.is_streaming else patience.timeout_s
-            return RetryableError(
-                "timeout", f"no {'piece' if patience.is_streaming else 'whole'} answer within {limit} s", may_be_billed=True
-            )
-        return RetryableError("connection", self.safe(error.__cause__ or error), is_connection=True, may_be_billed=not is_refused)
+            wanted = "piece of an answer" if patience.is_streaming else "whole answer"
+            return RetryableError("timeout", f"no {wanted} within {limit} s", may_be_billed=True)
+        return RetryableError("connection", self.safe(cause or error), is_connection=True, may_be_billed=not is_unreached)
 
     def _without_secrets(self, received: Received) -> Received:
         """A server that echoes the key does not get it into our tables."""
-        texts = (received.completion_text, received.reasoning_text or "")
-        if not any(secret in text for secret in self._secrets for text in texts):
-            return received
-        reasoning = received.reasoning_text
+        reasoning, finish = received.reasoning_text, received.finish_reason
         return replace(
             received,
-            completion_text=self.safe(received.completion_text),
-            reasoning_text=None if reasoning is None else self.safe(reasoning),
+            completion_text=self._masked(received.completion_text),
+            reasoning_text=None if reasoning is None else self._masked(reasoning),
+            finish_reason=None if finish is None else self._masked(finish),
         )
 
     def safe(self, value: object) -> str:
-        """The value's text without secrets."""
-        text = str(value) or type(value).__name__
+        """The value's text without secrets, cut to what a message can hold."""
+        text = storable(self._masked(str(value) or type(value).__name__))
         for secret in self._secrets:
-            text = text.replace(secret, "***")
             for length in range(len(secret) - 1, PART_OF_SECRET - 1, -1):  # a clipped text may end within it
                 text = text.replace(secret[:length] + "…", "***…")
+        return text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 1] + "…"
+
+    def _masked(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
         return text
+
+
+def read_response(response: httpx2.Response, wanted: str) -> Received:
+    """The completion that a whole response holds.
+
+    Raises:
+        BrokenAnswerError: it holds none; `wanted` is what was expected instead of another type.
+    """
+    kind = response.headers.get("content-type", "application/json")
+    if "json" not in kind.lower():
+        raise BrokenAnswerError("wrong_content_type", f"the answer is {kind}, not {wanted}: {seen(response.text)}")
+    try:
+        body = json.loads(response.content)
+    except (ValueError, RecursionError) as exc:
+        raise BrokenAnswerError("broken_body", f"the answer is no JSON ({exc}): {seen(response.text)}") from exc
+    return read_completion(body)
 
 
 def open_client(base_url: str, api_key: str, concurrency: int) -> openai.AsyncOpenAI:
