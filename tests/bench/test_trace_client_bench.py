@@ -25,12 +25,13 @@ import os, socket, sys, uvicorn
 os.sched_setaffinity(0, {1})
 from schemas.config import FaultRates
 from tasks.traces.stand_in.server import Manner, StandInServer
+from tasks.traces.stand_in.serving import stand_in_app
 from tests.unit.traces.stand_in.tiny_stand_in import NAMES, tiny_stand_in
 thinker = tiny_stand_in({})
 server = StandInServer(thinker.think, {}, Manner("stand-in", "json", 0, FaultRates(slow_ms=%f)))
 listener = socket.socket(); listener.bind(("127.0.0.1", 0)); listener.listen(4096)
 print("serving http://127.0.0.1:%%d" %% listener.getsockname()[1], flush=True)
-config = uvicorn.Config(server.app(), log_level="warning", access_log=False, timeout_keep_alive=75, backlog=4096)
+config = uvicorn.Config(stand_in_app(server), log_level="warning", access_log=False, timeout_keep_alive=75, backlog=4096)
 uvicorn.Server(config).run(sockets=[listener])
 """ % (LATENCY_S * 1000)
 

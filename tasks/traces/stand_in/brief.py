@@ -9,17 +9,16 @@ import polars as pl
 from schemas.config import EmbedConfig, StandInConfig
 from schemas.errors import ConfigError
 from tasks.labels import lexical
+from tasks.traces.endpoints import canonical_hash
 from tasks.traces.stand_in import knowledge, thinking, wording
-
-PASSING_FAULTS = frozenset({"rate_limited", "server_error", "broken_json", "slow_ms"})
-"""Faults that delay an answer and do not change it."""
+from tasks.traces.stand_in.faults import lasting
 
 _SOURCES: tuple[ModuleType, ...] = (knowledge, thinking, wording, lexical)
 
 
 def stand_in_name(config: StandInConfig, embed: EmbedConfig, labels: pl.DataFrame, told: tuple[pl.DataFrame, ...]) -> str:
     """The model name with a digest of everything that shapes its answers: code, settings, labels, what it is told."""
-    total = hashlib.sha256(config.model_dump_json(exclude={"knowledge": True, "faults": set(PASSING_FAULTS)}).encode())
+    total = hashlib.sha256(canonical_hash(config.model_dump(exclude={"knowledge", "faults"}) | lasting(config.faults)).encode())
     total.update(embed.model_dump_json(exclude={"batch_size"}).encode())
     for module in _SOURCES:
         total.update(inspect.getsource(module).encode())

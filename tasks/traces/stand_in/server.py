@@ -1,32 +1,27 @@
-"""The stand-in teacher over HTTP: the part of the OpenAI API a client needs, with faults on request, and counts of them."""
+"""What the stand-in answers to a request, which fault it meets, and counts of both."""
 
 import asyncio
-import json
+import email.utils
 import random
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import time
-from typing import Any
-
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from schemas.config import FaultRates
 from tasks.traces.endpoints import canonical_hash
-from tasks.traces.prompts import read_document, read_offered
-from tasks.traces.stand_in.thinking import Question, Thought
-from tasks.traces.stand_in.wording import Reply, Writer, cut_reply, refusal
+from tasks.traces.prompts import read_document, read_given, read_offered, read_wish
+from tasks.traces.stand_in.faults import meet_fault
+from tasks.traces.stand_in.replies import Envelope, Json, enlarged, limited
+from tasks.traces.stand_in.thinking import Question, Thought, vary
+from tasks.traces.stand_in.wording import Reply, Style, Writer, cut_reply, refusal
 
-CHARS_PER_TOKEN = 4
-FINGERPRINT = "stand-in, not a language model; token counts are estimates (4 characters a token)"
 RETRY_AFTER_MS = 50
 THINK_TOGETHER = 32
 """Questions that wait are thought about together: one matrix product for all."""
 
-FAULTS = ("rate_limited", "server_error", "broken_json", "cut_off", "refusal")
+KEPT_THOUGHTS = 8192
+SCHEMA_REFUSED = "'response_format' of type 'json_schema' is not supported with this model"
 
 
 @dataclass(frozen=True)
@@ -37,6 +32,9 @@ class Manner:
     answer_format: str
     seed: int
     faults: FaultRates
+    structured_output: str = "taken"
+    reasoning_field: str = "reasoning_content"
+    flip_rate: float = 0.0
 
 
 class StandInServer:
@@ -48,86 +46,96 @@ class StandInServer:
         """Serve what `think` gives; `short_names` are the label names that may be shortened."""
         self._think = think
         self._short_names = short_names
-        self._manner = manner
+        self.manner = manner
         self._attempts: Counter[str] = Counter()
         self._outcomes: Counter[str] = Counter()
+        self._request_count = 0
+        self._systems: set[int] = set()
+        self._thoughts: OrderedDict[Question, Thought] = OrderedDict()
         self._waiting: list[tuple[Question, asyncio.Future[Thought]]] = []
         self._thinking: asyncio.Task[None] | None = None
 
-    def app(self) -> Starlette:
-        """The routes."""
-        return Starlette(
-            routes=[
-                Route("/v1/chat/completions", self._complete, methods=["POST"]),
-                Route("/v1/models", self._models),
-                Route("/health", self._health),
-                Route("/stats", self._stats),
-            ]
-        )
-
-    async def _health(self, _: Request) -> Response:
-        return JSONResponse({"status": "ok", "model": self._manner.model})
-
-    async def _models(self, _: Request) -> Response:
-        return JSONResponse({"object": "list", "data": [{"id": self._manner.model, "object": "model", "owned_by": "stand-in"}]})
-
-    async def _stats(self, _: Request) -> Response:
+    def stats(self) -> Json:
+        """How often it was asked, how it ended, and how often each question was asked."""
         counts = dict(sorted(self._outcomes.items()))
-        total = sum(counts.values())
-        return JSONResponse({"request_count": total, "outcomes": counts, "distinct_messages_count": len(self._attempts)})
+        stats = {"request_count": sum(counts.values()), "outcomes": counts, "distinct_messages_count": len(self._attempts)}
+        return stats | {"by_messages": dict(self._attempts)}
 
-    async def _complete(self, request: Request) -> Response:
-        body = await _json_body(request)
-        wrong = self._refuse(body)
-        if wrong:
+    def meet(self, body: Json) -> "Order":
+        """Take a request: refused at once, or with the fault it meets."""
+        refused = self._refuse(body)
+        if refused is not None:
             self._outcomes["bad_request"] += 1
-            return wrong
-        messages = body["messages"]
-        messages_hash = canonical_hash(messages)
-        self._attempts[messages_hash] += 1
-        fault = draw_fault(self._manner.faults, self._manner.seed, messages_hash, self._attempts[messages_hash])
+            return Order(body, "", None, refused)
+        seed = body.get("seed")
+        key = canonical_hash(body["messages"]) + ("" if seed is None else f":{seed}")
+        self._attempts[key] += 1
+        fault = meet_fault(self.manner.faults, self.manner.seed, key, self._attempts[key], self._request_count)
+        self._request_count += 1
         self._outcomes[fault or "answered"] += 1
-        await asyncio.sleep(self._manner.faults.slow_ms / 1000)
-        if fault == "rate_limited":
-            headers = {"Retry-After": "1", "Retry-After-Ms": str(RETRY_AFTER_MS)}
-            return _error(429, "the stand-in was told to limit its rate", "rate_limit_exceeded", headers)
-        if fault == "server_error":
-            return _error(500, "the stand-in was told to fail", "server_error")
-        reply = await self._reply(messages[-1]["content"], messages_hash, fault)
-        content = completion(self._manner.model, messages, reply, body.get("max_completion_tokens") or body.get("max_tokens"))
-        text = json.dumps(content, ensure_ascii=False)
-        return Response(text[: len(text) // 2] if fault == "broken_json" else text, media_type="application/json")
+        return Order(body, key, fault, error_of(fault), self._attempts[key])
 
-    def _refuse(self, body: dict[str, Any]) -> Response | None:
-        if body.get("model") not in (self._manner.model, "stand-in"):
-            return _error(404, f"model {body.get('model')!r} does not exist; here is {self._manner.model!r}", "model_not_found")
-        if body.get("stream") or body.get("n", 1) != 1:
-            return _error(400, "the stand-in gives one answer at once: no `stream`, `n` must be 1", "unsupported_value")
+    def _refuse(self, body: Json) -> "Refusal | None":
+        if body.get("model") not in (self.manner.model, "stand-in"):
+            return Refusal(404, f"model {body.get('model')!r} does not exist; here is {self.manner.model!r}", "model_not_found")
+        if body.get("n", 1) != 1:
+            return Refusal(400, "the stand-in gives one answer at once: `n` must be 1", "unsupported_value")
+        if body.get("response_format") and self.manner.structured_output == "refused":
+            return Refusal(400, SCHEMA_REFUSED, "unsupported_parameter")
         messages = body.get("messages")
         last = messages[-1] if isinstance(messages, list) and messages else None
         content = last.get("content") if isinstance(last, dict) else None
         if not isinstance(content, str) or read_document(content) is None:
-            return _error(400, "the last message must end with the document between <document> and </document>", "no_document")
+            return Refusal(400, "the last message must end with the document between <document> and </document>", "no_document")
         return None
 
-    async def _reply(self, user: str, messages_hash: str, fault: str | None) -> Reply:
-        draw = random.Random(f"{self._manner.seed}:{messages_hash}")
-        if fault == "refusal":
-            return refusal(draw)
-        question = Question(read_document(user) or "", read_offered(user))
+    async def answer(self, order: "Order") -> tuple[Envelope, Reply]:
+        """The reply to a request that was not refused, spoilt where its fault says so."""
+        messages = order.body["messages"]
+        draw = random.Random(f"{self.manner.seed}:{order.key}{order.again}")
+        reply = refusal(draw) if order.fault == "refusal" else await self._reply(order, draw)
+        if order.fault == "cut_off":
+            reply = cut_reply(reply, int((len(reply.reasoning or "") + len(reply.content)) * draw.uniform(0.3, 0.9)))
+        if order.fault == "content_filter":
+            reply = Reply("", None, "content_filter")
+        if order.fault == "huge":
+            reply = enlarged(reply)
+        else:
+            reply = limited(reply, order.body.get("max_completion_tokens") or order.body.get("max_tokens"))
+        system = str(messages[0]["content"]) if len(messages) > 1 else ""
+        is_cached, prompt_chars = hash(system) in self._systems, sum(len(str(message.get("content"))) for message in messages)
+        self._systems.add(hash(system))
+        field = self.manner.reasoning_field
+        return Envelope(order.key, self.manner.model, prompt_chars, len(system) if is_cached else 0, field), reply
+
+    async def _reply(self, order: "Order", draw: random.Random) -> Reply:
+        system, user = str(order.body["messages"][0]["content"]), str(order.body["messages"][-1]["content"])
+        question = Question(read_document(user) or "", read_offered(user), read_given(user))
         thought = await self._thought(question)
+        if order.again or order.body.get("seed") is not None:
+            thought = vary(thought, draw, self.manner.flip_rate)
+        wish, is_structured = read_wish(system), bool(order.body.get("response_format"))
+        is_structured = is_structured and self.manner.structured_output == "taken"
+        asked = {"json": "json", "tagged": "tagged", "free": "prose"}[wish.form]
+        answer_format = asked if self.manner.answer_format == "asked" else self.manner.answer_format
+        listing = question.offered is not None
+        style = Style(wish.phases, listing, question.given is not None, is_structured and listing)
         title = question.text.strip().partition("\n")[0]
-        reply = Writer(draw, self._short_names, question.offered is not None).write(thought, title, self._manner.answer_format)
-        if fault != "cut_off":
-            return reply
-        return cut_reply(reply, int((len(reply.reasoning or "") + len(reply.content)) * draw.uniform(0.3, 0.9)))
+        return Writer(draw, self._short_names, style).write(thought, title, "json" if is_structured else answer_format)
 
     async def _thought(self, question: Question) -> Thought:
+        known = self._thoughts.get(question)
+        if known is not None:
+            self._thoughts.move_to_end(question)
+            return known
         answered: asyncio.Future[Thought] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, answered))
         if self._thinking is None or self._thinking.done():
             self._thinking = asyncio.create_task(self._think_on())
-        return await answered
+        thought = self._thoughts[question] = await answered
+        while len(self._thoughts) > KEPT_THOUGHTS:
+            self._thoughts.popitem(last=False)
+        return thought
 
     async def _think_on(self) -> None:
         while self._waiting:
@@ -143,56 +151,46 @@ class StandInServer:
                     answered.set_result(thought)
 
 
-async def _json_body(request: Request) -> dict[str, Any]:  # a request body: each key has its own type
-    try:
-        body = await request.json()
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
+@dataclass(frozen=True)
+class Refusal:
+    """A status of 400 or more with its message."""
+
+    status: int
+    message: str
+    code: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def content(self) -> Json:
+        """The error object."""
+        return {"error": {"message": self.message, "type": self.code, "param": None, "code": self.code}}
 
 
-def draw_fault(faults: FaultRates, seed: int, messages_hash: str, attempt: int) -> str | None:
-    """The fault of one attempt at one request, or none; a retry draws again."""
-    drawn = random.Random(f"{seed}:{messages_hash}:{attempt}").random()
-    for name in FAULTS:
-        drawn -= getattr(faults, name)
-        if drawn < 0:
-            return name
-    return None
+@dataclass(frozen=True)
+class Order:
+    """A request with what it meets: a fault, or a refusal."""
+
+    body: Json
+    key: str
+    fault: str | None
+    refusal: Refusal | None
+    attempt: int = 1
+
+    @property
+    def again(self) -> str:
+        """What tells this answer from the one before: sampling without a seed draws anew every time."""
+        is_drawn = self.body.get("seed") is None and bool(self.body.get("temperature"))
+        return f":{self.attempt}" if is_drawn and self.attempt > 1 else ""
 
 
-def completion(model: str, messages: list[dict[str, str]], reply: Reply, max_tokens: int | None) -> dict[str, Any]:
-    """The reply as a `chat.completion` object, cut off at the token limit as servers do."""
-    reasoning_length = len(reply.reasoning or "")
-    if max_tokens and count_tokens(reasoning_length + len(reply.content)) > max_tokens:
-        reply = cut_reply(reply, max_tokens * CHARS_PER_TOKEN)
-        reasoning_length = len(reply.reasoning or "")
-    prompt_tokens = count_tokens(sum(len(message["content"]) for message in messages))
-    completion_tokens = count_tokens(reasoning_length + len(reply.content))
-    message = {"role": "assistant", "content": reply.content}
-    if reply.reasoning is not None:
-        message["reasoning_content"] = reply.reasoning
-    return {
-        "id": f"stand-in-{canonical_hash(messages)[:16]}",
-        "object": "chat.completion",
-        "created": int(time()),
-        "model": model,
-        "system_fingerprint": FINGERPRINT,
-        "choices": [{"index": 0, "message": message, "finish_reason": reply.finish_reason}],
-        "usage": {
-            "prompt_tokens": prompt_tokens,
-            "completion_tokens": completion_tokens,
-            "total_tokens": prompt_tokens + completion_tokens,
-            "completion_tokens_details": {"reasoning_tokens": count_tokens(reasoning_length)},
-        },
-    }
-
-
-def count_tokens(char_count: int) -> int:
-    """Tokens of so many characters, estimated at four characters a token."""
-    return -(-char_count // CHARS_PER_TOKEN)
-
-
-def _error(status: int, message: str, code: str, headers: Mapping[str, str] | None = None) -> Response:
-    content = {"error": {"message": message, "type": code, "param": None, "code": code}}
-    return JSONResponse(content, status_code=status, headers=headers)
+def error_of(fault: str | None) -> Refusal | None:
+    """The refusal of a fault that is one."""
+    if fault == "rate_limited":
+        wait = (("Retry-After", "1"), ("Retry-After-Ms", str(RETRY_AFTER_MS)))
+        return Refusal(429, "the stand-in was told to limit its rate", "rate_limit_exceeded", wait)
+    if fault == "rate_limited_bare":
+        return Refusal(429, "the stand-in was told to limit its rate", "rate_limit_exceeded")
+    if fault == "unavailable":
+        date = email.utils.formatdate(time() + 1, usegmt=True)
+        return Refusal(503, "the stand-in was told to be unavailable", "unavailable", (("Retry-After", date),))
+    return Refusal(500, "the stand-in was told to fail", "server_error") if fault == "server_error" else None

@@ -23,6 +23,7 @@ from tasks.traces.process import ADDRESS, running_server
 from tasks.traces.stand_in.brief import edge_rows, stand_in_name, train_targets
 from tasks.traces.stand_in.knowledge import LabelGraph, WordVectors, cooccurrence_edges, unique_names
 from tasks.traces.stand_in.server import Manner, StandInServer
+from tasks.traces.stand_in.serving import stand_in_app
 from tasks.traces.stand_in.thinking import StandIn, known_documents
 from warehouse.layout import artifact_path
 from warehouse.parquet import read_table
@@ -114,7 +115,7 @@ def serve_stand_in(brief: str, host: str = "127.0.0.1", port: int = 0, is_watche
             listener.bind((host, port))
         except OSError as exc:
             raise ConfigError(f"cannot serve on {host}:{port}: {exc.strerror}; choose another port, or 0 for a free one") from exc
-        app = load_server(Path(brief)).app()
+        app = stand_in_app(load_server(Path(brief)))
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=75, backlog=4096))
         listener.listen(4096)
         sys.stdout.write(f"{ADDRESS}http://{host}:{listener.getsockname()[1]}\n")
@@ -150,7 +151,10 @@ def load_server(brief: Path) -> StandInServer:
         embedder.embed,
         config,
     )
-    manner = Manner(settings.model, config.answer_format, config.seed, config.faults)
+    manner = Manner(
+        settings.model, config.answer_format, config.seed, config.faults, config.structured_output, config.reasoning_field,
+        config.flip_rate,
+    )  # fmt: skip
     return StandInServer(thinker.think, unique_names(names), manner)
 
 

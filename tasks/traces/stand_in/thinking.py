@@ -36,10 +36,11 @@ INVENTED_WORDS = 4
 
 @dataclass(frozen=True)
 class Question:
-    """A document, and the label ids it may choose from; null: any."""
+    """A document, and the label ids it may choose from, or the names of a shortlist it is given; null: any."""
 
     text: str
     offered: tuple[int, ...] | None
+    given: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Thought:
-    """A shortlist in order of relevance, each candidate with its verdict."""
+    """A shortlist in order of relevance, or as it was given, each candidate with its verdict."""
 
     candidates: tuple[Candidate, ...]
 
@@ -117,6 +118,7 @@ class StandIn:
         self._config = config
         self._row_of = {label_id: row for row, label_id in enumerate(index.label_ids.tolist())}
         self._taken = {name.lower() for name in names}
+        self._row_of_name = {" ".join(name.split()): row for row, name in enumerate(names)}
 
     def think(self, questions: Sequence[Question]) -> list[Thought]:
         """One thought a question, in order."""
@@ -135,11 +137,38 @@ class StandIn:
         text_hash = hash_text(question.text)
         draw = random.Random(f"{self._config.seed}:{text_hash}")
         known = self._known.get(text_hash)
+        if question.given is not None:
+            return self._judge_given(question, known, found, draw)
         if question.offered is not None:
             offered = [self._row_of[i] for i in question.offered if i in self._row_of]
             found = {row: found.get(row, 0.0) for row in sorted(offered, key=lambda row: -found.get(row, 0.0))}
         drafts = self._recall(known, found, question.offered is not None, draw) if known else self._guess(found)
         return self._refine(drafts, question, known is not None, draw)
+
+    def _judge_given(self, question: Question, known: Known | None, found: dict[int, float], draw: random.Random) -> Thought:
+        """A verdict on every label of a given shortlist, in its order; names of no label are dropped."""
+        names = question.given or ()
+        rows = {name: self._row_of_name[name] for name in names if name in self._row_of_name}
+        best = max((found.get(row, 0.0) for row in rows.values()), default=0.0)
+        targets = {self._row_of[i] for i in known.targets} if known else set()
+        drafts = []
+        for row in rows.values():
+            score = found.get(row, 0.0)
+            is_target = row in targets and draw.random() >= self._config.miss_rate
+            is_kept = is_target if known else 0 < score >= KEEP_MARGIN * best
+            is_flipped = known is not None and draw.random() < self._config.flip_rate
+            drafts.append(Draft(row, (1.0 + score) / 2 if is_target else score, is_kept != is_flipped))
+        judged = dict(zip(rows, self._refine(drafts, question, known is not None, draw).candidates, strict=True))
+        places = {name: place for place, name in enumerate(names)}
+        listed = list(rows)
+        return Thought(
+            tuple(
+                replace(judged[name], name=name, rival=_moved(judged[name].rival, listed, places))
+                if name in judged
+                else Candidate(None, name, 0.0, False, None, tuple(unique_words(question.text, as_written=True)[:WORDS_PER_STEP]))
+                for name in names
+            )
+        )
 
     def _recall(self, known: Known, found: dict[int, float], is_closed: bool, draw: random.Random) -> list[Draft]:
         """Targets but for the missed ones, labels related to them, and retrieved ones; by graded relevance."""
@@ -174,7 +203,8 @@ class StandIn:
         evidence = self._evidence(question.text, drafts, rivals, concepts)
         candidates = []
         for draft, rival, words in zip(drafts, rivals, evidence, strict=True):
-            is_invented = draw.random() < self._config.faults.unknown_label and question.offered is None
+            is_open = question.offered is None and question.given is None
+            is_invented = draw.random() < self._config.faults.unknown_label and is_open
             label_id = None if is_invented else int(self._index.label_ids[draft.row])
             name = self._invent(draw) if is_invented else self.names[draft.row]
             candidates.append(Candidate(label_id, name, draft.relevance, draft.is_kept, rival, words))
@@ -214,3 +244,17 @@ class StandIn:
             if name.lower() not in self._taken:
                 return name
         return f"{name} (other)"
+
+
+def _moved(rival: int | None, listed: Sequence[str], places: Mapping[str, int]) -> int | None:
+    return None if rival is None else places[listed[rival]]
+
+
+def vary(thought: Thought, draw: random.Random, flip_rate: float) -> Thought:
+    """The thought as another sample would have it: verdicts turned at the flip rate, one at least kept."""
+    turned = [replace(c, is_kept=c.is_kept != (draw.random() < flip_rate)) for c in thought.candidates]
+    kept = [place for place, candidate in enumerate(turned) if candidate.is_kept]
+    if not kept:
+        return thought
+    rivals = (c.rival if c.rival in kept and not c.is_kept else None for c in turned)
+    return Thought(tuple(replace(c, rival=rival) for c, rival in zip(turned, rivals, strict=True)))

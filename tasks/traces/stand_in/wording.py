@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from schemas.fields import ANSWER_FORMATS
 from tasks.traces.stand_in.thinking import Candidate, Thought
@@ -47,6 +48,7 @@ CLOSINGS = (
     "I have my answer.",
 )
 REASONS = {"keep": "the text speaks of {words}", "drop": "{words} point elsewhere", "compare": "{words} fit {rival} better"}
+PARTS = {"both": ("shortlist", "steps", "answer"), "phase-1": ("shortlist",), "phase-2": ("steps", "answer")}
 REFUSALS = (
     "I'm sorry, but I can't help with labelling this document.",
     "I'm unable to assist with that request.",
@@ -62,14 +64,27 @@ class Reply:
     finish_reason: str = "stop"
 
 
+@dataclass(frozen=True)
+class Style:
+    """What an answer holds and how it names labels: `phases` as a prompt asks for them."""
+
+    phases: str = "both"
+    is_closed: bool = False
+    """Labels are written with their number, as listed."""
+    is_given: bool = False
+    """Labels are written as the given shortlist names them."""
+    has_ids: bool = False
+    """JSON names labels by number alone, as a schema of offered labels wants it."""
+
+
 class Writer:
     """Writes one thought; mentions are drawn from the forms a model might use."""
 
-    def __init__(self, draw: random.Random, short_names: Mapping[str, str], is_closed: bool) -> None:
-        """Prepare for one answer; in a closed prompt labels are written with their number, as listed."""
+    def __init__(self, draw: random.Random, short_names: Mapping[str, str], style: Style = Style()) -> None:
+        """Prepare for one answer."""
         self._draw = draw
         self._short_names = short_names
-        self._is_closed = is_closed
+        self._style = style
         self._form = self._draw_form()
 
     def write(self, thought: Thought, title: str, answer_format: str) -> Reply:
@@ -83,8 +98,10 @@ class Writer:
         return self._draw.choices(("full", "short", "altered"), (0.6, 0.3, 0.1))[0]
 
     def _mention(self, candidate: Candidate) -> str:
-        if self._is_closed:
+        if self._style.is_closed and candidate.label_id is not None:
             return f"[{candidate.label_id}] {candidate.name}"
+        if self._style.is_given:
+            return candidate.name
         form = self._form if self._draw.random() < SAME_FORM else self._draw_form()
         if form == "short":
             return self._short_names.get(candidate.name, candidate.name)
@@ -111,10 +128,14 @@ class Writer:
         is_quoted = self._draw.random() < 0.5
         opening = self._draw.choice(OPENINGS).format(title=title.strip().rstrip(".") or "one thing")
         steps = [self._step(thought, candidate, is_quoted) for candidate in thought.candidates]
-        parts = [opening, self._listed(thought), self._draw.choice(TURNS), *steps, self._draw.choice(CLOSINGS)]
         bullet = self._draw.choice(("", "- "))
-        content = "\n".join(bullet + self._mention(candidate) for candidate in thought.kept())
-        return Reply(content, "\n\n".join(parts))
+        parts = {
+            "both": [opening, self._listed(thought), self._draw.choice(TURNS), *steps, self._draw.choice(CLOSINGS)],
+            "phase-1": [opening, self._listed(thought)],
+            "phase-2": [self._draw.choice(TURNS), *steps, self._draw.choice(CLOSINGS)],
+        }[self._style.phases]
+        final = thought.candidates if self._style.phases == "phase-1" else thought.kept()
+        return Reply("\n".join(bullet + self._mention(candidate) for candidate in final), "\n\n".join(parts))
 
     def _listed(self, thought: Thought) -> str:
         mentions = [self._mention(candidate) for candidate in thought.candidates]
@@ -126,28 +147,37 @@ class Writer:
         return "Candidates: " + ", ".join(_quoted(mention) for mention in mentions) + "."
 
     def _json(self, thought: Thought) -> str:
-        answer = [
-            {"label": self._mention(candidate), "confidence": round(0.5 + candidate.relevance / 2, 2)}
-            for candidate in thought.kept()
-        ]
         content = {
-            "shortlist": [{"label": self._mention(candidate)} for candidate in thought.candidates],
+            "shortlist": [self._named(candidate) for candidate in thought.candidates],
             "steps": [self._json_step(thought, candidate) for candidate in thought.candidates],
-            "answer": answer,
+            "answer": [
+                self._named(candidate) | {"confidence": round(0.5 + candidate.relevance / 2, 2)} for candidate in thought.kept()
+            ],
         }
-        return json.dumps(content, ensure_ascii=False, indent=self._draw.choice((None, 2)))
+        parts = {part: content[part] for part in PARTS[self._style.phases]}
+        return json.dumps(parts, ensure_ascii=False, indent=self._draw.choice((None, 2)))
 
-    def _json_step(self, thought: Thought, candidate: Candidate) -> dict[str, str | None]:
+    def _named(self, candidate: Candidate) -> dict[str, Any]:  # a JSON object: each key has its own type
+        return {"id": candidate.label_id} if self._style.has_ids else {"label": self._mention(candidate)}
+
+    def _json_step(self, thought: Thought, candidate: Candidate) -> dict[str, Any]:  # as above
         verdict = "keep" if candidate.is_kept else "drop"
-        rival = None if candidate.rival is None else self._mention(thought.candidates[candidate.rival])
-        reason = REASONS[verdict if rival is None else "compare"].format(words=self._words(candidate), rival=rival)
-        return {"label": self._mention(candidate), "verdict": verdict, "compared_to": rival, "reason": reason}
+        rival = None if candidate.rival is None else thought.candidates[candidate.rival]
+        compared = None if rival is None else rival.label_id if self._style.has_ids else self._mention(rival)
+        named = compared if rival is None or not self._style.has_ids else rival.name
+        reason = REASONS[verdict if rival is None else "compare"].format(words=self._words(candidate), rival=named)
+        return self._named(candidate) | {"verdict": verdict, "compared_to": compared, "reason": reason}
 
     def _tagged(self, thought: Thought) -> str:
         shortlist = "\n".join(self._mention(candidate) for candidate in thought.candidates)
         steps = "\n".join(f"<step>{self._step(thought, candidate, False)}</step>" for candidate in thought.candidates)
         answer = "\n".join(self._mention(candidate) for candidate in thought.kept())
-        return f"<shortlist>\n{shortlist}\n</shortlist>\n<reasoning>\n{steps}\n</reasoning>\n<answer>\n{answer}\n</answer>"
+        texts = {
+            "shortlist": f"<shortlist>\n{shortlist}\n</shortlist>",
+            "steps": f"<reasoning>\n{steps}\n</reasoning>",
+            "answer": f"<answer>\n{answer}\n</answer>",
+        }
+        return "\n".join(texts[part] for part in PARTS[self._style.phases])
 
 
 def _quoted(text: str) -> str:

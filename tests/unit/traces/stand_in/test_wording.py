@@ -6,7 +6,7 @@ import pytest
 
 from tasks.traces.stand_in.knowledge import unique_names
 from tasks.traces.stand_in.thinking import Candidate, Thought
-from tasks.traces.stand_in.wording import Reply, Writer, cut_reply
+from tasks.traces.stand_in.wording import Reply, Style, Writer, cut_reply
 
 NAMES = ("vim: an editor", "emacs: another editor", 'foo: the "foo" tool', "ed: the editor")
 THOUGHT = Thought(
@@ -20,7 +20,7 @@ THOUGHT = Thought(
 
 
 def _write(seed: int, answer_format: str, is_closed: bool = False) -> Reply:
-    return Writer(random.Random(seed), unique_names(NAMES), is_closed).write(THOUGHT, "A title.", answer_format)
+    return Writer(random.Random(seed), unique_names(NAMES), Style(is_closed=is_closed)).write(THOUGHT, "A title.", answer_format)
 
 
 def _plain(text: str) -> str:

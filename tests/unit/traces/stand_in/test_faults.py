@@ -3,10 +3,7 @@ from collections import Counter
 import pytest
 
 from schemas.config import FaultRates
-from tasks.traces.stand_in.server import completion, count_tokens, draw_fault
-from tasks.traces.stand_in.wording import Reply
-
-MESSAGES = [{"role": "system", "content": "12345678"}, {"role": "user", "content": "1234"}]
+from tasks.traces.stand_in.faults import draw_fault, lasting, meet_fault
 
 
 def test_draw_fault_gives_each_kind_its_rate() -> None:
@@ -30,23 +27,13 @@ def test_draw_fault_draws_none_by_default_and_always_at_certainty() -> None:
     assert {draw_fault(FaultRates(refusal=1.0), 0, str(i), 1) for i in range(50)} == {"refusal"}
 
 
-def test_completion_counts_tokens_of_prompt_answer_and_reasoning() -> None:
-    usage = completion("m", MESSAGES, Reply("12345", "123456789"), None)["usage"]
-    assert usage == {
-        "prompt_tokens": 3,
-        "completion_tokens": 4,
-        "total_tokens": 7,
-        "completion_tokens_details": {"reasoning_tokens": 3},
-    }
-    assert count_tokens(0) == 0
+def test_meet_fault_takes_the_schedule_before_the_rates() -> None:
+    faults = FaultRates(schedule=("ok", "hung"), refusal=1.0)
+    assert [meet_fault(faults, 0, "key", 1, number) for number in range(3)] == [None, "hung", "refusal"]
 
 
-def test_completion_is_cut_off_at_the_token_limit() -> None:
-    choice = completion("m", MESSAGES, Reply("x" * 100, "y" * 100), 30)["choices"][0]
-    assert choice["finish_reason"] == "length"
-    assert (len(choice["message"]["reasoning_content"]), len(choice["message"]["content"])) == (100, 20)
-    assert completion("m", MESSAGES, Reply("x" * 100), 25)["choices"][0]["finish_reason"] == "stop"
-
-
-def test_completion_names_reasoning_only_where_it_is_apart() -> None:
-    assert "reasoning_content" not in completion("m", MESSAGES, Reply("x"), None)["choices"][0]["message"]
+def test_lasting_leaves_out_what_only_delays() -> None:
+    plain = lasting(FaultRates())
+    assert lasting(FaultRates(server_error=0.3, hung=0.1, slow_ms=9.0, schedule=("ok", "dropped"))) == plain
+    assert lasting(FaultRates(huge=0.1)) != plain
+    assert lasting(FaultRates(schedule=("refusal",))) != plain
