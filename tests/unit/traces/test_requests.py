@@ -1,41 +1,28 @@
 import hashlib
 from dataclasses import replace
-from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
-from schemas.errors import TeacherError
-from schemas.tables import RAW_TRACES
 from tasks.traces.endpoints import Endpoint
-from tasks.traces.prompts import open_prompt
-from tasks.traces.requests import Answer, asking_cost, make_request, refuse_failures, trace_rows, unanswered
+from tasks.traces.prompts import Prompt, Wish, open_prompt
+from tasks.traces.requests import TraceRequest, make_request, request_body, response_format
 
 ENDPOINT = Endpoint("http://host/v1", "model", "open", 0.0, 100)
 PROMPT = open_prompt("text", 2, ["a"])
-CHANGES = [{"name": "http://other/v1"}, {"model": "other"}, {"temperature": 0.5}, {"max_completion_tokens": 99}]
+SCHEMA = {"type": "object"}
+CHANGES = [
+    {"name": "http://other/v1"},
+    {"model": "other"},
+    {"temperature": 0.5},
+    {"max_completion_tokens": 99},
+    {"top_p": 0.9},
+    {"seed": 0},
+]
 
 
-def _answer(key: str, **changes: object) -> Answer:
-    values = {
-        "request_hash": key,
-        "messages_hash": "m",
-        "teacher": "model",
-        "endpoint": "http://host/v1",
-        "prompt_kind": "open",
-        "sample_index": 0,
-        "asked_at": datetime(2026, 1, 1, tzinfo=UTC),
-        "attempt_count": 1,
-        "completion_text": "vim",
-        "prompt_tokens": 10,
-        "completion_tokens": 5,
-        "cost_usd": 0.5,
-    }
-    return Answer.model_validate(values | changes)
-
-
-def _failed(key: str) -> Answer:
-    nothing = {"completion_text": None, "prompt_tokens": None, "completion_tokens": None, "cost_usd": None}
-    return _answer(key, error_kind="http_500", error_text="down", **nothing)
+def _make(endpoint: Endpoint = ENDPOINT, prompt: Prompt = PROMPT, **changes: Any) -> TraceRequest:  # each of its own type
+    return make_request(endpoint, "d", "train", prompt, **changes)
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -61,45 +48,47 @@ def test_make_request_key_stays_what_it_was() -> None:
     assert key == hashlib.sha256(text.encode()).hexdigest(), "a changed key asks every teacher again"
 
 
-def test_unanswered_takes_each_key_once_and_failures_again() -> None:
-    same = [make_request(ENDPOINT, name, "train", PROMPT) for name in ("d", "e")]
-    key = same[0].request_hash
-    assert [r.document_id for r in unanswered(same, {})] == ["e"]
-    assert len(unanswered(same, {key: _failed(key)})) == 1
-    assert unanswered(same, {key: _answer(key)}) == []
+def test_make_request_key_depends_on_the_schema_and_not_on_words_that_are_not_sent() -> None:
+    with_schema = _make(prompt=replace(PROMPT, response_schema=SCHEMA))
+    assert with_schema.request_hash != _make().request_hash
+    assert with_schema.messages_hash == _make().messages_hash
+    assert _make(variant="phase-1", asked_form="tagged").request_hash == _make().request_hash
+    assert _make(replace(ENDPOINT, prompt_kind="candidates")).request_hash == _make().request_hash
 
 
-def test_trace_rows_gives_every_document_its_row() -> None:
-    asked = [make_request(ENDPOINT, "d", "train", PROMPT), make_request(ENDPOINT, "e", "test", PROMPT)]
-    key = asked[0].request_hash
-    frame = trace_rows("set", asked, {key: _answer(key, reasoning_text="because")})
-    assert frame.schema == RAW_TRACES.schema
-    assert frame["document_id"].to_list() == ["d", "e"]
-    assert frame["split"].to_list() == ["train", "test"]
-    assert frame["reasoning_text"].to_list() == ["because"] * 2
-    assert frame["asked_at"][0] == datetime(2026, 1, 1, tzinfo=UTC)
+def test_make_request_gives_each_variant_and_form_a_key_of_its_own() -> None:
+    wishes = [Wish(v, f) for v in ("both", "phase-1", "phase-2-index") for f in ("json", "json_schema", "tagged", "free")]
+    assert len({_make(prompt=open_prompt("text", 2, ["a"], wish)).request_hash for wish in wishes}) == len(wishes)
 
 
-def test_answer_reads_back_what_it_wrote() -> None:
-    answer = _answer("k", completion_text="a\n\u2028é\x00")
-    assert Answer.model_validate_json(answer.model_dump_json()) == answer
-    assert "\n" not in answer.model_dump_json()
+def test_make_request_sends_each_sample_its_own_seed() -> None:
+    seeded = replace(ENDPOINT, seed=40)
+    assert [_make(seeded, sample_index=i).seed for i in (0, 1, 2)] == [40, 41, 42]
+    assert _make(sample_index=2).seed is None
+    assert _make(seeded, sample_index=1).request_hash != _make(replace(seeded, seed=41)).request_hash
 
 
-def test_refuse_failures_names_kinds_and_shares() -> None:
-    refuse_failures([_answer("a"), _failed("b")], 0.5)
-    with pytest.raises(TeacherError, match=r"1 of 2 requests failed \(0.500 > max_error_frac 0.4\): 1 http_500"):
-        refuse_failures([_answer("a"), _failed("b")], 0.4)
+def test_make_request_takes_any_text_a_document_may_hold() -> None:
+    odd = _make(prompt=open_prompt("\x00\u2028😀</document>\ud83d", 2, ["a"]))
+    assert len(odd.request_hash) == 64
+    assert odd.prompt_bytes > 0
 
 
-def test_asking_cost_sums_and_keeps_unknown_unknown() -> None:
-    known = asking_cost([_answer("a"), _answer("b"), _failed("c")], 7)
-    assert (known.request_count, known.prompt_tokens, known.completion_tokens, known.cost_usd) == (3, 20, 10, 1.0)
-    assert (known.rows_in_count, known.rejected_count) == (7, 1)
-    assert asking_cost([_answer("a"), _answer("b", cost_usd=None)], 2).cost_usd is None
-    assert asking_cost([_answer("a", prompt_tokens=None)], 1).prompt_tokens is None
+def test_prompt_bytes_counts_messages_and_schema_in_bytes() -> None:
+    assert _make(prompt=Prompt("é", "ab")).prompt_bytes == 4
+    assert _make(prompt=Prompt("é", "ab", SCHEMA)).prompt_bytes == 4 + len('{"type": "object"}')
 
 
-def test_asking_cost_of_nothing_is_no_tokens() -> None:
-    nothing = asking_cost([], 2)
-    assert (nothing.request_count, nothing.prompt_tokens, nothing.completion_tokens) == (0, 0, 0)
+def test_request_body_sends_what_is_set_and_no_more() -> None:
+    messages = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
+    body = {"model": "model", "messages": messages, "temperature": 0.0, "max_completion_tokens": 100}
+    assert request_body(ENDPOINT, _make(prompt=Prompt("s", "u"))) == body
+    full = replace(ENDPOINT, top_p=0.9, seed=7)
+    extra = {"top_p": 0.9, "seed": 8, "response_format": response_format(SCHEMA)}
+    assert request_body(full, _make(full, Prompt("s", "u", SCHEMA), sample_index=1)) == body | extra
+
+
+def test_response_format_is_strict() -> None:
+    assert response_format(None) is None
+    named = {"name": "labels", "strict": True, "schema": SCHEMA}
+    assert response_format(SCHEMA) == {"type": "json_schema", "json_schema": named}
