@@ -2,18 +2,16 @@
 
 import asyncio
 import json
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+from tests.support.serving import serving
 
 Body = dict[str, Any]  # a JSON object: each key has its own type
 Decide = Callable[[Body, dict[str, str]], Response]
@@ -37,16 +35,5 @@ def puppet(decide: Decide, delay_s: float = 0.0) -> Iterator[str]:
         return response
 
     app = Starlette(routes=[Route("/v1/chat/completions", complete, methods=["POST"])])
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(512)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-        finally:
-            server.should_exit = True
-            thread.join(10)
+    with serving(app) as address:
+        yield f"{address}/v1"

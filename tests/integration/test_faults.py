@@ -1,0 +1,133 @@
+"""Every fault of a server, alone and together, streamed and not: each document ends with an answer or a row that says why."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from schemas.config import FAULTS, EmbedConfig, FaultRates, TeacherConfig
+from schemas.refs import RunRef, StageInputs
+from tasks.datasets.task import ingest_dataset
+from tasks.traces.stand_in.server import Manner, StandInServer
+from tasks.traces.stand_in.serving import stand_in_app
+from tasks.traces.task import generate_traces
+from tests.support.runs import tiny_run, write_lf
+from tests.support.serving import serving
+from tests.unit.traces.stand_in.tiny_stand_in import DOCUMENTS, NAMES, tiny_stand_in
+from warehouse.parquet import read_table
+
+COUNT = 40
+PATIENT = {
+    "prompt_kind": "open", "model": "stand-in", "answer_form": "free", "retry_pause_s": 0.005, "timeout_s": 0.6,
+    "idle_timeout_s": 0.6, "max_attempts": 12, "concurrency": 16, "max_error_frac": 1.0,
+}  # fmt: skip
+KEPT_AS_THEY_ARE = {"cut_off", "content_filter", "refusal", "huge", "duplicate"}
+"""Answers, if not good ones: they are not asked for again."""
+
+BREAKS_STREAMS = {"cut_body", "broken_json"}
+"""In a stream these come after some text: asked once more, then what came is kept."""
+
+KINDS = {
+    "rate_limited": "http_429", "rate_limited_bare": "http_429", "server_error": "http_500", "hung": "timeout",
+    "wrong_content_type": "wrong_content_type", "empty_choices": "empty_choices",
+}  # fmt: skip
+"""Faults after which no text has come. Connections that all break are a teacher that is gone: tested with the client."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A run's documents, and a server whose faults the test chose."""
+
+    run: RunRef
+    inputs: StageInputs
+    server: StandInServer
+    base_url: str
+
+    def traces(self, **settings: object) -> pl.DataFrame:
+        """`raw_traces` after asking with these settings."""
+        teacher = TeacherConfig.model_validate(PATIENT | {"base_url": self.base_url} | settings)
+        return read_table(generate_traces.fn(self.run, self.inputs, teacher, EmbedConfig()).tables[0])
+
+
+@contextmanager
+def asked(folder: Path, faults: FaultRates) -> Iterator[Asked]:
+    documents: list[object] = [{"uid": f"d{i}", "title": text, "target_ind": [0]} for i, text in enumerate(DOCUMENTS[:COUNT])]
+    labels: list[object] = [{"uid": f"l{i}", "title": name} for i, name in enumerate(NAMES)]
+    run = tiny_run(folder / "root")
+    lf = write_lf(folder / "lf", documents, [{"uid": "t", "title": "a test", "target_ind": [0]}], labels)
+    tables = ingest_dataset.fn(run, run.config.ingest.model_copy(update={"path": str(lf)})).tables
+    server = StandInServer(tiny_stand_in({}).think, {}, Manner("stand-in", "prose", 0, faults))
+    with serving(stand_in_app(server)) as address:
+        yield Asked(run, StageInputs(tables={ref.table: ref for ref in tables}, artifacts={}), server, f"{address}/v1")
+
+
+def add_up(frame: pl.DataFrame, server: StandInServer) -> None:
+    """Every document has one row, with an answer or an error, and the server was asked as often as the rows say."""
+    assert sorted(frame["document_id"]) == sorted([f"d{i}" for i in range(COUNT)] + ["t"])
+    assert frame.filter(pl.col("completion_text").is_null() == pl.col("error_kind").is_null()).is_empty()
+    assert frame.filter(pl.col("error_kind").is_not_null() & pl.col("error_text").is_null()).is_empty()
+    assert server.stats()["request_count"] == frame["attempt_count"].sum()
+
+
+@pytest.mark.parametrize("stream", ["off", "on"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_one_fault_in_three_requests_leaves_every_document_answered(tmp_path: Path, fault: str, stream: str) -> None:
+    with asked(tmp_path, FaultRates.model_validate({fault: 0.3})) as teacher:
+        frame = teacher.traces(stream=stream)
+        add_up(frame, teacher.server)
+        outcomes = teacher.server.stats()["outcomes"]
+    assert frame["error_kind"].null_count() == frame.height, frame["error_text"].drop_nulls().to_list()
+    assert outcomes[fault] >= 4
+    if fault in KEPT_AS_THEY_ARE:
+        assert set(frame["attempt_count"]) == {1}
+    cut = frame.filter(pl.col("finish_reason").is_in(["length", "connection_cut"])).height
+    if fault == "cut_off":
+        assert cut == outcomes[fault]
+    elif not (stream == "on" and fault in BREAKS_STREAMS):
+        assert cut == 0
+
+
+@pytest.mark.parametrize("stream", ["off", "on"])
+@pytest.mark.parametrize("fault", sorted(KINDS))
+def test_a_fault_that_never_passes_ends_as_a_row_that_says_which(tmp_path: Path, fault: str, stream: str) -> None:
+    with asked(tmp_path, FaultRates.model_validate({fault: 1.0})) as teacher:
+        frame = teacher.traces(stream=stream, max_attempts=2, timeout_s=0.1, idle_timeout_s=0.1)
+        add_up(frame, teacher.server)
+    assert set(frame["error_kind"]) == {KINDS[fault]}
+    assert set(frame["attempt_count"]) == {2}
+
+
+def test_a_stream_that_is_always_cut_keeps_what_came(tmp_path: Path) -> None:
+    with asked(tmp_path, FaultRates(cut_body=1.0)) as teacher:
+        frame = teacher.traces(stream="on", max_cut_attempts=2)
+        add_up(frame, teacher.server)
+    assert set(frame["finish_reason"]) == {"connection_cut"}
+    assert set(frame["attempt_count"]) == {2}
+    assert frame["reasoning_text"].str.len_chars().min() > 50  # type: ignore[operator]  # no nulls: asserted by comparison
+    assert frame["prompt_tokens"].null_count() == frame.height
+
+
+@pytest.mark.parametrize("stream", ["off", "on"])
+def test_all_faults_together_leave_every_document_with_an_answer_or_a_reason(tmp_path: Path, stream: str) -> None:
+    rates = dict.fromkeys(FAULTS, 0.05)
+    with asked(tmp_path, FaultRates.model_validate(rates)) as teacher:
+        frame = teacher.traces(stream=stream, max_attempts=4)
+        add_up(frame, teacher.server)
+        failed = frame.filter(pl.col("error_kind").is_not_null())
+        again = teacher.traces(stream=stream, max_attempts=30)
+    assert failed.height < frame.height / 3
+    assert again["error_kind"].null_count() == again.height
+    kept = frame.filter(pl.col("error_kind").is_null())
+    assert kept.join(again, on=kept.columns, how="semi", nulls_equal=True).height == kept.height, "an answer was asked again"
+
+
+def test_faults_come_by_schedule(tmp_path: Path) -> None:
+    schedule = ("ok", "rate_limited", "hung", "empty_choices", "server_error")
+    with asked(tmp_path, FaultRates(schedule=schedule)) as teacher:
+        frame = teacher.traces(concurrency=1)
+        outcomes = teacher.server.stats()["outcomes"]
+    assert {name: outcomes[name] for name in schedule[1:]} == dict.fromkeys(schedule[1:], 1)
+    assert frame["attempt_count"].sum() == frame.height + 4
