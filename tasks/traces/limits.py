@@ -11,6 +11,8 @@ FIRST_SLOTS = 64
 BACK_OFF = 0.7
 """Factor on the requests in flight after overload (between TCP Reno's 0.5 and CUBIC's 0.7)."""
 
+MINUTE_S = 60.0
+
 FIRST_COMPLETION_TOKENS = 1000
 """Tokens out a request is expected to take before any answer has been seen."""
 
@@ -82,7 +84,10 @@ class MinuteRate:
         """Allow a second's worth at once, one unit at least, and refill so that no minute holds more than `per_minute`."""
         self._burst = max(1.0, per_minute / 60)
         self._per_s = max((per_minute - self._burst) / 60, per_minute / 120)
+        self._per_minute = per_minute
         self._level = self._burst
+        self._minute: deque[tuple[float, float]] = deque()
+        self._in_minute = 0.0
         self._clock, self._sleep = clock, sleep
         self._filled_at = clock()
         self._turn = asyncio.Lock()
@@ -90,13 +95,35 @@ class MinuteRate:
     async def take(self, units: float) -> None:
         """Wait until `units` may be used, and use them; more than the burst are used once it is full, and paid off later."""
         async with self._turn:
-            while (short := min(units, self._burst) - self._refilled()) > 1e-9:
-                await self._sleep(short / self._per_s)
+            while (wait_s := self._wait_s(units)) > 0:
+                await self._sleep(wait_s)
             self._level -= units
+            self._note(self._filled_at, units)
 
     def settle(self, expected: float, used: float) -> None:
         """Correct what was expected to what was used."""
         self._level = min(self._burst, self._refilled() + expected - used)
+        # given back with the oldest, so that no minute holds less than was used in it
+        oldest = self._minute[0][0] if self._minute else self._filled_at
+        self._note(self._filled_at if used > expected else oldest, used - expected)
+
+    def _note(self, at: float, units: float) -> None:
+        self._in_minute += units
+        if units < 0:
+            self._minute.appendleft((at, units))
+        else:
+            self._minute.append((at, units))
+
+    def _wait_s(self, units: float) -> float:
+        """Seconds until the bucket is full enough, and until what is more than a bucket fits into its minute."""
+        short = min(units, self._burst) - self._refilled()
+        if short > 1e-9:
+            return short / self._per_s
+        while self._minute and self._minute[0][0] <= self._filled_at - MINUTE_S + 1e-9:
+            self._in_minute -= self._minute.popleft()[1]
+        if not self._minute or units + self._in_minute <= self._per_minute * (1 + 1e-9):
+            return 0.0
+        return self._minute[0][0] + MINUTE_S - self._filled_at
 
     def _refilled(self) -> float:
         now = self._clock()
@@ -140,7 +167,7 @@ class Pacer:
         self.slots.release()
         if self._tokens and used_tokens is not None:
             self._tokens.settle(expected_tokens, used_tokens)
-        if completion_tokens is not None:
+        if completion_tokens:  # an attempt that was refused says nothing of how long answers are
             self._seen_count += 1
             self._completion_tokens += (completion_tokens - self._completion_tokens) / min(self._seen_count, 100)
 
