@@ -65,20 +65,22 @@ class MentionFinder:
 
     def _merged(self, found: list[Named]) -> list[Named]:
         """A number and the name beside it as one mention: `[12] vim`."""
-        merged: list[Named] = []
+        rows: list[list[Named]] = []
         for named in found:
-            before = merged[-1] if merged else None
+            before = rows[-1][-1] if rows else None
             if (
                 before
                 and before.identity == named.identity
                 and _SIDE_BY_SIDE.fullmatch(self.text, before.mention.end, named.mention.start)
             ):
-                merged[-1] = self.named(
-                    before.mention.start, named.mention.end, before.mention.link, before.is_sure or named.is_sure
-                )
+                rows[-1].append(named)
             else:
-                merged.append(named)
-        return merged
+                rows.append([named])
+        return [row[0] if len(row) == 1 else self._joined(row) for row in rows]
+
+    def _joined(self, row: Sequence[Named]) -> Named:
+        first, last = row[0].mention, row[-1].mention
+        return self.named(first.start, last.end, first.link, any(named.is_sure for named in row))
 
     def is_whole(self, sentence: Sentence, named: Sequence[Named]) -> bool:
         """True if a sentence is one mention and nothing else but punctuation."""

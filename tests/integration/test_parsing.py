@@ -1,5 +1,7 @@
+import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -9,10 +11,29 @@ from schemas.errors import InputFormatError
 from schemas.refs import RunRef, StageInputs, StageResult
 from schemas.tables import TABLES
 from tasks.parsing.task import parse_traces
-from tests.integration.traced_run import ANSWERS, EMBED, store_vectors, traced_run, unit
+from tests.integration.traced_run import ANSWERS, EMBED, JSON, PROSE, store_vectors, traced_run, unit
 from warehouse.parquet import read_table
 
 LENIENT = ParseConfig(max_reject_frac=0.5)
+STEPS = [{"label": "editor", "verdict": "drop", "compared_to": None, "reason": "it says </think> and {"}]
+VARIED: tuple[dict[str, Any], ...] = (
+    {"document_id": "t0", "split": "test", "completion_text": "- editor", "reasoning_text": PROSE},
+    {"document_id": "t0", "split": "test", "sample_index": 1, "completion_text": JSON},
+    {"document_id": "t0", "split": "test", "variant": "phase-1", "completion_text": "Shortlist:\neditor\ngame\n"},
+    {"document_id": "t0", "split": "test", "variant": "phase-1", "completion_text": "", "finish_reason": "length"},
+    {
+        "document_id": "t0", "split": "test", "variant": "phase-2-index",
+        "completion_text": json.dumps({"steps": STEPS, "answer": []}),
+    },
+    {
+        "document_id": "t0", "split": "test", "variant": "phase-2-teacher", "finish_reason": "connection_cut",
+        "completion_text": "<reasoning>\n<step>editor: keep</step>\n<step>ga",
+    },
+    {
+        "document_id": "t0", "split": "test", "variant": "phase-2-stranger", "prompt_kind": "candidates",
+        "completion_text": json.dumps({"steps": [{"id": 0, "verdict": "keep"}], "answer": [{"id": 0, "confidence": 0.5}]}),
+    },
+)  # fmt: skip
 
 
 def parsed(result: StageResult) -> dict[str, pl.DataFrame]:
@@ -42,6 +63,24 @@ def test_parse_traces_writes_every_answer_once(prepared: tuple[RunRef, StageInpu
     assert tables["core_rejects"].select("source_key", "reject_reason").rows() == [(f"{3:064x}:d1", "teacher_error")]
     assert (result.cost.rows_in_count, result.cost.rejected_count) == (4, 1)
     assert "4 raw traces in, 3 traces out, 1 rejected" in caplog.text
+
+
+def test_parse_traces_reads_each_variant_and_sample(tmp_path: Path) -> None:
+    run, inputs = traced_run(tmp_path, VARIED)
+    store_vectors(run, {"pocket knife": unit(8)}, EMBED.label_tokens)
+    tables = parsed(parse_traces.fn(run, inputs, LENIENT, EMBED))
+    counted = tables["core_traces"].select("variant", "sample_index", "shortlist_count", "answer_count", "is_truncated")
+    assert sorted(counted.rows()) == [
+        ("both", 0, 3, 1, False),
+        ("both", 1, 2, 1, False),
+        ("phase-1", 0, 2, 0, False),
+        ("phase-2-index", 0, 0, 0, False),
+        ("phase-2-stranger", 0, 0, 1, False),
+        ("phase-2-teacher", 0, 0, 0, True),
+    ]
+    assert tables["core_rejects"]["reject_reason"].to_list() == ["empty_completion"]
+    judged = tables["core_steps"].join(tables["core_traces"].filter(pl.col("variant").str.starts_with("phase-2")), on="trace_id")
+    assert set(judged["phase"]) == {"refine", "answer"}
 
 
 def test_parse_traces_links_through_all_rungs(prepared: tuple[RunRef, StageInputs]) -> None:

@@ -94,6 +94,7 @@ def test_every_new_prompt_calls_the_document_material(wish: Wish) -> None:
     openly, picked = both_kinds("text", wish)
     assert (MATERIAL in openly.system) == (wish.variant != "both" or wish.form in ("tagged", "free"))
     assert (MATERIAL in picked.system) == (wish != Wish("both", "json"))
+    assert ("The same holds for the names" in openly.system) == wish.variant.startswith("phase-2")
 
 
 def test_a_prompt_asks_for_the_phases_of_its_variant_alone() -> None:
