@@ -99,6 +99,7 @@ class Teacher:
                     return self._ended(self._given_up(request, tried, exc), tried)
                 await self._pause(self._pause_s(tried.count, exc.pause_s))
             except RejectedRequestError as exc:
+                self._failed_connections = 0
                 return self._ended(failed(request, self._endpoint, tried.count, exc.kind, str(exc)), tried)
             else:
                 self._failed_connections = 0
@@ -184,6 +185,7 @@ class Teacher:
     def stop(self) -> None:
         """Send nothing again: what is in flight may arrive, what waits for its next attempt is left for the next run."""
         self._stopping.set()
+        self._pacer.stop()
 
     def _pause_s(self, attempt: int, asked_s: float) -> float:
         grown = min(MAX_PAUSE_S, self._rules.first_pause_s * 2.0 ** (attempt - 1))
@@ -195,9 +197,11 @@ class Teacher:
         Raises:
             FatalTeacherError: more than `max_error_frac` of the last requests failed.
         """
-        self._endings.append(is_answered(answer))
+        has_failed = not is_answered(answer)
+        self._endings.append(not has_failed)
         failures = self._endings.count(False)
-        if len(self._endings) == JUDGED_ENDINGS and failures > self._rules.max_error_frac * JUDGED_ENDINGS:
+        # an answer is kept whatever became of the others: it is paid for
+        if has_failed and len(self._endings) == JUDGED_ENDINGS and failures > self._rules.max_error_frac * JUDGED_ENDINGS:
             raise FatalTeacherError(
                 f"{self._endpoint.name}: {failures} of the last {JUDGED_ENDINGS} requests failed "
                 f"({failures / JUDGED_ENDINGS:.3f} > teacher.max_error_frac {self._rules.max_error_frac}), the last with: "

@@ -1,9 +1,11 @@
 """How fast to ask: requests in flight that adapt to the server, rates a minute, and pauses the server asks of everybody."""
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 FIRST_SLOTS = 64
 """In flight at the start; doubles with every round of successes until the server says that it is too much."""
@@ -72,6 +74,11 @@ class Slots:
                 turn.set_result(None)
 
 
+async def _sleep_unless(stopped: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stopped.wait(), seconds)
+
+
 class MinuteRate:
     """So many units in any minute, spread over it; what was used beyond what was expected is waited for afterwards."""
 
@@ -79,7 +86,7 @@ class MinuteRate:
         self,
         per_minute: float,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        sleep: Callable[[float], Awaitable[None]] | None = None,
     ) -> None:
         """Allow a second's worth at once, one unit at least, and refill so that no minute holds more than `per_minute`."""
         self._burst = max(1.0, per_minute / 60)
@@ -88,14 +95,15 @@ class MinuteRate:
         self._level = self._burst
         self._minute: deque[tuple[float, float]] = deque()
         self._in_minute = 0.0
-        self._clock, self._sleep = clock, sleep
+        self._stopped = asyncio.Event()
+        self._clock, self._sleep = clock, sleep or partial(_sleep_unless, self._stopped)
         self._filled_at = clock()
         self._turn = asyncio.Lock()
 
     async def take(self, units: float) -> None:
         """Wait until `units` may be used, and use them; more than the burst are used once it is full, and paid off later."""
         async with self._turn:
-            while (wait_s := self._wait_s(units)) > 0:
+            while (wait_s := self._wait_s(units)) > 0 and not self._stopped.is_set():
                 await self._sleep(wait_s)
             self._level -= units
             self._note(self._filled_at, units)
@@ -106,6 +114,10 @@ class MinuteRate:
         # given back with the oldest, so that no minute holds less than was used in it
         oldest = self._minute[0][0] if self._minute else self._filled_at
         self._note(self._filled_at if used > expected else oldest, used - expected)
+
+    def stop(self) -> None:
+        """Let nobody wait any more: nothing will be sent."""
+        self._stopped.set()
 
     def _note(self, at: float, units: float) -> None:
         self._in_minute += units
@@ -141,6 +153,7 @@ class Pacer:
         self._requests = requests
         self._tokens = tokens
         self._held_until = float("-inf")
+        self._stopped = asyncio.Event()
         self._completion_tokens = float(FIRST_COMPLETION_TOKENS)
         self._seen_count = 0
 
@@ -156,8 +169,8 @@ class Pacer:
             await self._tokens.take(expected_tokens)
         await self.slots.acquire()
         try:
-            while (held_s := self._held_until - time.monotonic()) > 0:
-                await asyncio.sleep(held_s)
+            while (held_s := self._held_until - time.monotonic()) > 0 and not self._stopped.is_set():
+                await _sleep_unless(self._stopped, held_s)
         except asyncio.CancelledError:
             self.slots.release()
             raise
@@ -174,3 +187,10 @@ class Pacer:
     def hold(self, pause_s: float) -> None:
         """Send nothing for so long: the server asked for it."""
         self._held_until = max(self._held_until, time.monotonic() + pause_s)
+
+    def stop(self) -> None:
+        """Let nobody wait any more but for a slot: nothing will be sent."""
+        self._stopped.set()
+        for rate in (self._requests, self._tokens):
+            if rate:
+                rate.stop()

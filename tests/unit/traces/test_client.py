@@ -1,186 +1,252 @@
 import asyncio
-import email.utils
-import json
 import time
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 
-import httpx2
-import openai
 import pytest
-from openai.types.chat import ChatCompletion
 
-from schemas.errors import FatalTeacherError
-from tasks.traces.client import (
-    AskRules,
-    Prices,
-    Teacher,
-    is_about_document,
-    price,
-    retry_after_s,
+from schemas.errors import BudgetSpentError, FatalTeacherError, TeacherError
+from tasks.traces.answers import CUT, Answer
+from tasks.traces.client import AbandonedError, AskRules, Teacher
+from tasks.traces.limits import Pacer, Slots
+from tasks.traces.money import Budget, Prices, most_usd
+from tasks.traces.requests import TraceRequest
+from tasks.traces.transport import Patience, Transport, open_client
+from tests.support.attempts import ENDPOINT, KEY, REQUEST, STREAMED, WHOLE
+from tests.support.scripted_server import (
+    DROPPED,
+    HUNG,
+    Reply,
+    Script,
+    ScriptedServer,
+    completion,
+    delta,
+    error_reply,
+    serving,
+    stream,
+    usage_chunk,
 )
-from tasks.traces.endpoints import Endpoint
-from tasks.traces.prompts import open_prompt
-from tasks.traces.requests import Answer, make_request
 
-ENDPOINT = Endpoint("http://host/v1", "model", "open", 0.0, 100)
-REQUEST = make_request(ENDPOINT, "d", "train", open_prompt("text", 2, ["a"]))
-RULES = AskRules(concurrency=1, max_attempts=3, timeout_s=5.0, first_pause_s=0.001)
-HTTP = httpx2.Request("POST", "http://host/v1")
+RULES = AskRules(max_attempts=3, max_cut_attempts=2, first_pause_s=0.001, max_error_frac=0.2, connection_failure_limit=10)
+PRICES = Prices(1000.0, 10_000.0)
+COST = 0.3
+"""US dollars of the scripted answers: 100 tokens in, 20 out."""
 
+MOST = most_usd(PRICES, REQUEST.prompt_bytes, 2, ENDPOINT.max_completion_tokens) or 0.0
+ENDED = delta(None, "stop")
 
-def _completion(**message: Any) -> ChatCompletion:  # a JSON object: each key has its own type
-    return ChatCompletion.model_validate(
-        {
-            "id": "x",
-            "object": "chat.completion",
-            "created": 0,
-            "model": "model",
-            "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "vim"} | message}],
-            "usage": {"prompt_tokens": 1_000_000, "completion_tokens": 2, "total_tokens": 3},
-        }
-    )
+Ending = Answer | TeacherError
+Work = Callable[[Teacher], Awaitable[Sequence[Ending]]]
 
 
-def _status(status: int, text: str = "no", code: str | None = None) -> openai.APIStatusError:
-    response = httpx2.Response(status, request=HTTP)
-    return openai.APIStatusError(text, response=response, body={"code": code, "message": text})
+@dataclass(frozen=True)
+class Run:
+    """What came of asking, and what the server and the budget saw."""
+
+    endings: Sequence[Ending]
+    server: ScriptedServer
+    budget: Budget
+    pacer: Pacer
+
+    @property
+    def answer(self) -> Answer:
+        [ending] = self.endings
+        assert isinstance(ending, Answer), ending
+        return ending
+
+    def error(self) -> TeacherError:
+        error = next(ending for ending in self.endings if isinstance(ending, TeacherError))
+        assert not isinstance(error, AbandonedError)
+        return error
 
 
-def _refused() -> openai.APITimeoutError:
-    """What the aiohttp transport makes of a refused connection."""
-    error = openai.APITimeoutError(request=HTTP)
-    error.__cause__ = httpx2.ConnectTimeout("Connect call failed")
-    return error
+async def _ended(teacher: Teacher, request: TraceRequest = REQUEST) -> Ending:
+    try:
+        return await teacher.ask(request)
+    except TeacherError as exc:
+        return exc
 
 
-def _teacher(*outcomes: object, rules: AskRules = RULES, secrets: tuple[str, ...] = ()) -> tuple[Teacher, list[object]]:
-    """A teacher whose endpoint gives these outcomes in turn, the last one for ever; and what it was sent."""
-    sent: list[object] = []
-
-    async def create(**request: object) -> object:
-        sent.append(request)
-        outcome = outcomes[min(len(sent), len(outcomes)) - 1]
-        if isinstance(outcome, Exception):
-            raise outcome
-        return await outcome() if callable(outcome) else outcome
-
-    client: Any = SimpleNamespace(chat=SimpleNamespace(completions=SimpleNamespace(create=create)))
-    return Teacher(client, ENDPOINT, rules, Prices(2.0, 3.0), secrets), sent
+async def _once(teacher: Teacher) -> Sequence[Ending]:
+    return [await _ended(teacher)]
 
 
-def _ask(teacher: Teacher) -> Answer:
-    return asyncio.run(teacher.ask(REQUEST))
+def _times(count: int) -> Work:
+    async def work(teacher: Teacher) -> Sequence[Ending]:
+        return [await _ended(teacher) for _ in range(count)]
+
+    return work
 
 
-def test_ask_keeps_reasoning_apart_and_counts_cost() -> None:
-    teacher, sent = _teacher(_completion(reasoning_content="because"))
-    answer = _ask(teacher)
+def _at_once(count: int) -> Work:
+    async def work(teacher: Teacher) -> Sequence[Ending]:
+        return await asyncio.gather(*(_ended(teacher) for _ in range(count)))
+
+    return work
+
+
+def _run(
+    *replies: Script,
+    work: Work = _once,
+    rules: AskRules = RULES,
+    patience: Patience = WHOLE,
+    prices: Prices = PRICES,
+    max_usd: float | None = None,
+    slots: int = 64,
+) -> Run:
+    async def run() -> Run:
+        async with serving(*replies) as server, open_client(server.base_url, KEY, slots) as client:
+            pacer, budget = Pacer(Slots(slots)), Budget(max_usd, 0.0)
+            teacher = Teacher(Transport(client, ENDPOINT, patience, [KEY]), ENDPOINT, rules, pacer, prices, budget)
+            return Run(await work(teacher), server, budget, pacer)
+
+    return asyncio.run(asyncio.wait_for(run(), 10))
+
+
+def test_ask_counts_an_answer_and_what_it_cost() -> None:
+    run = _run(completion(reasoning="because"))
+    answer = run.answer
     assert (answer.completion_text, answer.reasoning_text, answer.finish_reason) == ("vim", "because", "stop")
-    assert answer.cost_usd == pytest.approx(2.000006)
-    assert (answer.attempt_count, len(sent), answer.error_kind) == (1, 1, None)
-
-
-def test_ask_takes_reasoning_under_its_other_name() -> None:
-    assert _ask(_teacher(_completion(reasoning="because"))[0]).reasoning_text == "because"
-
-
-def test_ask_keeps_a_refusal_and_an_empty_answer_as_received() -> None:
-    assert _ask(_teacher(_completion(content=None, refusal="I cannot"))[0]).completion_text == "I cannot"
-    assert _ask(_teacher(_completion(content=None))[0]).completion_text == ""
+    assert [answer.cost_usd, answer.at_risk_usd] == pytest.approx([COST, 0.0])
+    assert (answer.attempt_count, answer.error_kind, len(run.server.received)) == (1, None, 1)
+    assert run.budget.spent_usd == pytest.approx(COST)
+    assert run.pacer.slots.in_flight == 0
 
 
 @pytest.mark.parametrize(
-    ("fault", "kind"),
+    ("fault", "kind", "is_at_risk"),
     [
-        (_status(429), "http_429"),
-        (_status(408), "http_408"),
-        (_status(503), "http_503"),
-        (openai.APIConnectionError(request=HTTP), "connection"),
-        (openai.APITimeoutError(request=HTTP), "timeout"),
-        (_refused(), "connection"),
-        (json.JSONDecodeError("not JSON", "<html>", 0), "broken_body"),
-        ("<html>", "broken_body"),
-        (SimpleNamespace(choices=None), "broken_body"),
+        (error_reply(429, "busy"), "http_429", False),
+        (error_reply(500, "down"), "http_500", False),
+        (DROPPED, "connection", True),
+        (HUNG, "timeout", True),
+        (Reply(body=b"<html>", content_type="text/html"), "wrong_content_type", True),
+        (Reply(body=b"{brok"), "broken_body", True),
+        (Reply(body=b'{"choices": []}'), "empty_choices", True),
     ],
 )
-def test_ask_tries_again_after_a_passing_fault_and_in_the_end_says_which(fault: object, kind: str) -> None:
-    answer = _ask(_teacher(fault, fault, _completion())[0])
-    assert (answer.error_kind, answer.attempt_count) == (None, 3)
-    teacher, sent = _teacher(fault)
-    answer = _ask(teacher)
-    assert (answer.error_kind, answer.attempt_count, len(sent)) == (kind, 3, 3)
-    assert answer.completion_text is None
-    assert answer.error_text
+def test_ask_tries_again_after_a_passing_fault_and_in_the_end_says_which(fault: Reply, kind: str, is_at_risk: bool) -> None:
+    patience = replace(WHOLE, timeout_s=0.05)
+    risk = MOST if is_at_risk else 0.0
+    run = _run(fault, fault, completion(), patience=patience)
+    assert (run.answer.error_kind, run.answer.attempt_count, run.answer.completion_text) == (None, 3, "vim")
+    assert [run.answer.cost_usd, run.answer.at_risk_usd] == pytest.approx([COST, 2 * risk])
+    assert run.budget.spent_usd == pytest.approx(COST + 2 * risk)
+    run = _run(fault, patience=patience)
+    assert (run.answer.error_kind, run.answer.attempt_count, len(run.server.received)) == (kind, 3, 3)
+    assert (run.answer.completion_text, run.answer.cost_usd) == (None, None)
+    assert run.answer.at_risk_usd == pytest.approx(3 * risk)
+    assert run.answer.error_text
 
 
-def test_ask_ends_an_attempt_that_never_finishes() -> None:
-    async def drip() -> None:
-        await asyncio.sleep(60)
-
-    answer = _ask(_teacher(drip, rules=AskRules(1, 2, timeout_s=0.02, first_pause_s=0.001))[0])
-    assert (answer.error_kind, answer.attempt_count) == ("timeout", 2)
+def test_ask_keeps_money_unknown_where_prices_are() -> None:
+    for prices in (Prices(), Prices(1.0, None)):
+        run = _run(DROPPED, completion(), prices=prices)
+        assert (run.answer.cost_usd, run.answer.at_risk_usd, run.answer.prompt_tokens) == (None, None, 100)
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404])
-def test_ask_stops_everything_where_no_request_can_succeed(status: int) -> None:
-    teacher, sent = _teacher(_status(status, "because of you"))
-    with pytest.raises(FatalTeacherError, match=f"http://host/v1: {status}.*because of you"):
-        _ask(teacher)
-    assert len(sent) == 1
+def test_ask_counts_an_answer_without_usage_at_its_most() -> None:
+    run = _run(completion(usage=None))
+    assert run.answer.cost_usd is None
+    assert run.answer.at_risk_usd == pytest.approx(MOST)
+    assert run.budget.spent_usd == pytest.approx(MOST)
+
+
+def test_ask_keeps_the_longest_of_answers_that_are_cut() -> None:
+    cuts = [stream(delta("a"), is_cut=True), stream(delta("ab", reasoning="because"), is_cut=True), stream(delta("abc"))]
+    run = _run(*cuts, completion(), patience=STREAMED, rules=replace(RULES, max_attempts=6, max_cut_attempts=3))
+    assert (run.answer.completion_text, run.answer.reasoning_text, run.answer.finish_reason) == ("ab", "because", CUT)
+    assert (run.answer.attempt_count, run.answer.error_kind, run.answer.latency_ms) == (3, None, None)
+    assert run.answer.cost_usd is None
+    assert run.answer.at_risk_usd == pytest.approx(3 * MOST)
+
+
+def test_ask_asks_again_after_a_cut_and_keeps_the_whole_answer() -> None:
+    run = _run(stream(delta("abcdef"), is_cut=True), stream(delta("vim"), ENDED, usage_chunk()), patience=STREAMED)
+    assert (run.answer.completion_text, run.answer.finish_reason, run.answer.attempt_count) == ("vim", "stop", 2)
+    assert [run.answer.cost_usd, run.answer.at_risk_usd] == pytest.approx([COST, MOST])
+
+
+def test_ask_keeps_a_cut_answer_when_other_faults_use_up_the_attempts() -> None:
+    run = _run(stream(delta("abc"), is_cut=True), error_reply(500, "down"), patience=STREAMED)
+    assert (run.answer.completion_text, run.answer.finish_reason, run.answer.attempt_count) == ("abc", CUT, 3)
 
 
 def test_ask_gives_one_refused_document_its_row_without_trying_again() -> None:
-    teacher, sent = _teacher(_status(400, "too much", "context_length_exceeded"))
-    assert _ask(teacher).error_kind == "http_400"
-    assert len(sent) == 1
+    run = _run(error_reply(400, "too much", "context_length_exceeded"))
+    assert (run.answer.error_kind, run.answer.attempt_count, len(run.server.received)) == ("http_400", 1, 1)
+    assert (run.answer.at_risk_usd, run.budget.spent_usd) == (0.0, 0.0)
 
 
-def test_ask_takes_a_400_after_answers_as_about_its_document() -> None:
-    teacher, _ = _teacher(_completion(), _status(400))
-    assert _ask(teacher).error_kind is None
-    assert _ask(teacher).error_kind == "http_400"
+def test_ask_waits_as_long_as_the_server_asks_and_so_do_all_others() -> None:
+    async def work(teacher: Teacher) -> Sequence[Ending]:
+        first = asyncio.ensure_future(_ended(teacher))
+        await asyncio.sleep(0.04)
+        return await asyncio.gather(first, _ended(teacher))
+
+    started = time.monotonic()
+    run = _run(error_reply(429, "slow", headers={"Retry-After-Ms": "150"}), completion(), work=work, slots=4)
+    assert time.monotonic() - started >= 0.15
+    assert [ending.attempt_count for ending in run.endings if isinstance(ending, Answer)] == [2, 1]
+    assert all(ending.latency_ms is not None and ending.latency_ms < 100 for ending in run.endings if isinstance(ending, Answer))
+
+
+def test_ask_pauses_longer_each_time() -> None:
+    started = time.monotonic()
+    _run(error_reply(500, "down"), rules=replace(RULES, first_pause_s=0.04))
+    assert 0.06 <= time.monotonic() - started < 0.4
+
+
+def test_ask_lowers_the_slots_after_overload_only() -> None:
+    assert _run(error_reply(503, "busy"), completion(), slots=10).pacer.slots.limit < 10
+    assert _run(error_reply(500, "down"), completion(), slots=10).pacer.slots.limit == 10
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_ask_sends_nothing_more_once_no_request_can_succeed(status: int) -> None:
+    run = _run(error_reply(status, "because of you"), work=_at_once(20), slots=3)
+    fatal = [ending for ending in run.endings if not isinstance(ending, AbandonedError)]
+    assert all(isinstance(ending, FatalTeacherError) for ending in fatal)
+    assert "because of you" in str(run.error())
+    assert len(run.server.received) == len(fatal) <= 3
+    assert run.budget.spent_usd == 0
 
 
 def test_ask_gives_up_a_teacher_whose_connections_all_fail() -> None:
-    teacher, sent = _teacher(openai.APIConnectionError(request=HTTP), rules=AskRules(1, 50, 5.0, first_pause_s=0.0))
-    with pytest.raises(FatalTeacherError, match="10 connections failed in a row"):
-        _ask(teacher)
-    assert len(sent) == 10
+    rules = replace(RULES, max_attempts=50, first_pause_s=0.0)
+    run = _run(DROPPED, rules=rules)
+    assert isinstance(run.error(), FatalTeacherError)
+    assert "10 connections failed in a row" in str(run.error())
+    assert len(run.server.received) == 10
 
 
-def test_ask_shows_no_secret_in_an_error() -> None:
-    answer = _ask(_teacher(_status(500, "key sk-123 at http://me:pw@host"), secrets=("sk-123", "me:pw"))[0])
-    assert answer.error_text == "key *** at http://***@host"
+@pytest.mark.parametrize("alive", [completion(), error_reply(500, "down"), error_reply(400, "odd text")])
+def test_ask_goes_on_while_anything_answers_between_failed_connections(alive: Reply) -> None:
+    rules = replace(RULES, max_attempts=2, first_pause_s=0.0, connection_failure_limit=3, max_error_frac=1.0)
+    run = _run(completion(), *[DROPPED, alive] * 6, work=_times(7), rules=rules)
+    assert all(isinstance(ending, Answer) for ending in run.endings)
 
 
-def test_retry_after_s_reads_milliseconds_seconds_and_dates() -> None:
-    assert retry_after_s(httpx2.Headers({"retry-after-ms": "250", "retry-after": "9"})) == 0.25
-    assert retry_after_s(httpx2.Headers({"retry-after": "9"})) == 9
-    date = email.utils.formatdate(time.time() + 30, usegmt=True)
-    assert 25 < retry_after_s(httpx2.Headers({"retry-after": date})) <= 31
-    assert retry_after_s(httpx2.Headers({"retry-after": "soon"})) == 0
-    assert retry_after_s(httpx2.Headers({})) == 0
+def test_ask_stops_before_the_cap_is_passed_and_names_the_sums() -> None:
+    run = _run(completion(), work=_times(9), max_usd=MOST + 2.5 * COST)
+    answers = [ending for ending in run.endings if isinstance(ending, Answer)]
+    assert len(answers) == len(run.server.received) == 3
+    assert isinstance(run.error(), BudgetSpentError)
+    assert f"{3 * COST:.4f} USD are spent" in str(run.error())
+    assert f"up to {MOST:.4f}" in str(run.error())
+    assert "teacher.max_usd" in str(run.error())
 
 
-def test_ask_waits_as_long_as_the_server_asks() -> None:
-    error = openai.APIStatusError(
-        "slow", response=httpx2.Response(429, headers={"retry-after-ms": "80"}, request=HTTP), body=None
-    )
-    teacher, _ = _teacher(error, _completion())
-    started = time.monotonic()
-    assert _ask(teacher).attempt_count == 2
-    assert time.monotonic() - started >= 0.08
+def test_ask_keeps_the_cap_with_many_in_flight() -> None:
+    run = _run(completion(), work=_at_once(60), max_usd=12.0)
+    answers = [ending for ending in run.endings if isinstance(ending, Answer)]
+    assert sum(answer.cost_usd or 0 for answer in answers) == pytest.approx(run.budget.spent_usd)
+    assert 12.0 - MOST < run.budget.spent_usd <= 12.0
+    assert len(answers) == len(run.server.received)
+    assert run.server.most_in_flight <= 12.0 / MOST
 
 
-def test_price_is_unknown_unless_all_is_known() -> None:
-    assert price(Prices(1.0, 10.0), 1_000_000, 100_000) == pytest.approx(2.0)
-    assert price(Prices(1.0, None), 1, 1) is None
-    assert price(Prices(1.0, 1.0), None, 1) is None
-    assert price(Prices(0.0, 0.0), 5, 5) == 0.0
-
-
-def test_is_about_document_knows_lengths_and_filters() -> None:
-    assert is_about_document("This model's maximum context length is 8192 tokens", None)
-    assert is_about_document("", "content_filter")
-    assert not is_about_document("Unrecognized request argument: temperature", None)
+def test_ask_sends_nothing_that_does_not_fit_at_all() -> None:
+    run = _run(completion(), max_usd=MOST / 2)
+    assert isinstance(run.error(), BudgetSpentError)
+    assert run.server.received == []
