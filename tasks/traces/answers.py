@@ -14,6 +14,9 @@ from tasks.traces.requests import TraceRequest
 CUT = "connection_cut"
 """Our own `finish_reason`: the connection ended before the answer did."""
 
+TRUNCATED = ("length", CUT)
+"""Finish reasons of answers that ended early: kept as answers, and asked again only by name."""
+
 SEEN_CHARS = 200
 MOST_TOKENS = 10**12
 """A larger count is no count."""

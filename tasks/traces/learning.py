@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tasks.traces.answers import Answer, is_answered
+from tasks.traces.answers import TRUNCATED, Answer, is_answered
 from tasks.traces.forms import follows_form
 
 LADDER = ("json_schema", "tagged")
@@ -14,8 +14,9 @@ PROBES = 3
 
 
 def is_followed(form: str, answers: Sequence[Answer]) -> bool | None:
-    """Whether more than half of the answers have the form; null if nobody answered."""
-    ended = [answer for answer in answers if is_answered(answer)]
+    """Whether more than half of the answers, of the whole ones if there are any, have the form; null if nobody answered."""
+    answered = [answer for answer in answers if is_answered(answer)]
+    ended = [answer for answer in answered if answer.finish_reason not in TRUNCATED] or answered
     if not ended:
         return None
     followed = sum(

@@ -8,17 +8,13 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from schemas.refs import RetryRules
-from tasks.traces.answers import CUT, Answer, is_answered, may_pass
+from tasks.traces.answers import TRUNCATED, Answer, is_answered, may_pass
 from tasks.traces.endpoints import Endpoint
 from tasks.traces.plan import NEVER_ASKED
 from tasks.traces.requests import TraceRequest
 from tasks.traces.rows import Spending
 
 logger = logging.getLogger(__name__)
-
-TRUNCATED = ("length", CUT)
-"""Finish reasons of answers that ended early: kept as answers, and asked again only by name."""
-
 
 NEEDED = ("endpoint", "teacher", "error_kind", "finish_reason", "cost_usd", "at_risk_usd")
 """What the ledger wants to know of a record, besides its key."""

@@ -1,5 +1,6 @@
 """Which documents are asked about, which labels they are offered or given, and the prompt of each."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -73,6 +74,7 @@ class Questions:
         self._kind = prompt_kind
         self._form = form
         self._names = dict(labels.select("label_id", "label_name").iter_rows())
+        self._by_name = find_by_name(self._names)
         self._examples = spread_examples(labels["label_name"].to_list())
         self._retrieval = retrieval
         self._offered_count, self._given_count = counts
@@ -90,7 +92,7 @@ class Questions:
         """
         wish = Wish(variant, self._form)
         if shortlists is not None:
-            given = [self._read_given(names) for names in shortlists]
+            given = [self._read_given(names, variant == OWN) for names in shortlists]
             return [self._given_prompt(text, wish, some) if some else None for text, some in zip(texts, given, strict=True)]
         if variant == "phase-2-index":
             return [self._given_prompt(text, wish, some) for text, some in self._nearest(document_ids, texts, self._given_count)]
@@ -113,13 +115,30 @@ class Questions:
             return candidates_prompt(text, given, wish)
         return open_prompt(text, len(self._names), self._examples, wish, given)
 
-    def _read_given(self, names: Sequence[str]) -> list[OfferedLabel]:
-        """Names a phase-1 answer listed, each once; of a closed list those it was offered, by number."""
+    def _read_given(self, names: Sequence[str], is_own: bool) -> list[OfferedLabel]:
+        """Labels a phase-1 answer listed, each once.
+
+        Of an open list a document's own names stand as they were written. Another document's pass only as names of the
+        catalogue: nothing a document made the teacher write may reach the prompt of another one.
+        """
         distinct = list(dict.fromkeys(" ".join(name.split()) for name in names if name.strip()))
-        if self._kind == "open":
+        if self._kind == "open" and is_own:
             return [OfferedLabel(None, name) for name in distinct]
-        numbers = [read_number(name) for name in distinct]
-        return [self._label(number) for number in dict.fromkeys(numbers) if number in self._names and number is not None]
+        numbers = [self._find(name) for name in distinct]
+        labels = [self._label(number) for number in dict.fromkeys(numbers) if number is not None]
+        return [OfferedLabel(None, label.name) for label in labels] if self._kind == "open" else labels
+
+    def _find(self, name: str) -> int | None:
+        """The label meant: by number in a closed list, else by its name, or by the part before a colon if that is its alone."""
+        number = read_number(name) if self._kind == "candidates" else None
+        return number if number in self._names else self._by_name.get(name.casefold())
+
+
+def find_by_name(names: Mapping[int, str]) -> dict[str, int]:
+    """Label ids by name in small letters, and by the part before the first `: ` where only one label has it."""
+    whole = {" ".join(name.split()).casefold(): label_id for label_id, name in names.items()}
+    heads = Counter(name.partition(": ")[0] for name in whole)
+    return {name.partition(": ")[0]: i for name, i in whole.items() if heads[name.partition(": ")[0]] == 1} | whole
 
 
 def read_number(name: str) -> int | None:

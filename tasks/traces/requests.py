@@ -53,7 +53,8 @@ def make_request(
         "max_completion_tokens": endpoint.max_completion_tokens,
         "sample_index": sample_index,
     }
-    optional = {"top_p": endpoint.top_p, "seed": seed, "response_schema": prompt.response_schema}
+    own_key = None if variant == "both" else variant  # two variants may give a document the same shortlist
+    optional = {"top_p": endpoint.top_p, "seed": seed, "response_schema": prompt.response_schema, "variant": own_key}
     key = canonical_hash(asked | {name: value for name, value in optional.items() if value is not None})
     return TraceRequest(key, canonical_hash(messages), document_id, split, prompt, variant, asked_form, sample_index, seed)
 
