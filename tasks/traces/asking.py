@@ -52,7 +52,7 @@ class RequestStream:
                 if self._is_open and not self._ready:
                     chunk = await asyncio.to_thread(next, self._chunks, None)
                     self._is_open = self._is_open and chunk is not None
-                    self._ready.extend(chunk or ())
+                    self._ready.extend(chunk if chunk and self._is_open else ())
         return self._ready.popleft() if self._ready else None
 
     def close(self) -> None:
@@ -70,8 +70,8 @@ async def ask_all(teacher: Teacher, requests: RequestStream, worker_count: int, 
         StorageError: an answer could not be kept; no more is asked.
         KeyboardInterrupt: the user stopped it; what arrived within the grace is kept.
     """
-    arrived = asyncio.Event()
-    flushing = asyncio.create_task(_keep_flushing(arrived, keeper))
+    arrived, ending = asyncio.Event(), asyncio.Event()
+    flushing = asyncio.create_task(_keep_flushing(arrived, ending, keeper))
     workers = [asyncio.create_task(_work(teacher, requests, keeper, arrived)) for _ in range(worker_count)]
     interrupted = asyncio.Event()
     try:
@@ -82,9 +82,9 @@ async def ask_all(teacher: Teacher, requests: RequestStream, worker_count: int, 
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
-        flushing.cancel()
-        await asyncio.gather(flushing, return_exceptions=True)
-        keeper.flush()
+        ending.set()
+        arrived.set()
+        await flushing  # to its end: cancelling it would leave its thread at work and its error unheard
 
 
 async def _work(teacher: Teacher, requests: RequestStream, keeper: Keeper, arrived: asyncio.Event) -> None:
@@ -97,12 +97,13 @@ async def _work(teacher: Teacher, requests: RequestStream, keeper: Keeper, arriv
         arrived.set()
 
 
-async def _keep_flushing(arrived: asyncio.Event, keeper: Keeper) -> None:
-    while True:
+async def _keep_flushing(arrived: asyncio.Event, ending: asyncio.Event, keeper: Keeper) -> None:
+    while not ending.is_set():
         await arrived.wait()
         arrived.clear()
         await asyncio.to_thread(keeper.flush)
         await asyncio.sleep(FLUSH_EVERY_S)
+    await asyncio.to_thread(keeper.flush)
 
 
 async def _until_done(
