@@ -1,29 +1,14 @@
 """Every fault of a server, alone and together, streamed and not: each document ends with an answer or a row that says why."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from schemas.config import FAULTS, EmbedConfig, FaultRates, TeacherConfig
-from schemas.refs import RunRef, StageInputs
-from tasks.datasets.task import ingest_dataset
-from tasks.traces.stand_in.server import Manner, StandInServer
-from tasks.traces.stand_in.serving import stand_in_app
-from tasks.traces.task import generate_traces
-from tests.support.runs import tiny_run, write_lf
-from tests.support.serving import serving
-from tests.unit.traces.stand_in.tiny_stand_in import DOCUMENTS, NAMES, tiny_stand_in
-from warehouse.parquet import read_table
+from schemas.config import FAULTS, FaultRates
+from tasks.traces.stand_in.server import StandInServer
+from tests.support.asked_run import COUNT, asked
 
-COUNT = 40
-PATIENT = {
-    "prompt_kind": "open", "model": "stand-in", "answer_form": "free", "retry_pause_s": 0.005, "timeout_s": 0.6,
-    "idle_timeout_s": 0.6, "max_attempts": 12, "concurrency": 16, "max_error_frac": 1.0,
-}  # fmt: skip
 KEPT_AS_THEY_ARE = {"cut_off", "content_filter", "refusal", "huge", "duplicate"}
 """Answers, if not good ones: they are not asked for again."""
 
@@ -35,33 +20,6 @@ KINDS = {
     "wrong_content_type": "wrong_content_type", "empty_choices": "empty_choices",
 }  # fmt: skip
 """Faults after which no text has come. Connections that all break are a teacher that is gone: tested with the client."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A run's documents, and a server whose faults the test chose."""
-
-    run: RunRef
-    inputs: StageInputs
-    server: StandInServer
-    base_url: str
-
-    def traces(self, **settings: object) -> pl.DataFrame:
-        """`raw_traces` after asking with these settings."""
-        teacher = TeacherConfig.model_validate(PATIENT | {"base_url": self.base_url} | settings)
-        return read_table(generate_traces.fn(self.run, self.inputs, teacher, EmbedConfig()).tables[0])
-
-
-@contextmanager
-def asked(folder: Path, faults: FaultRates) -> Iterator[Asked]:
-    documents: list[object] = [{"uid": f"d{i}", "title": text, "target_ind": [0]} for i, text in enumerate(DOCUMENTS[:COUNT])]
-    labels: list[object] = [{"uid": f"l{i}", "title": name} for i, name in enumerate(NAMES)]
-    run = tiny_run(folder / "root")
-    lf = write_lf(folder / "lf", documents, [{"uid": "t", "title": "a test", "target_ind": [0]}], labels)
-    tables = ingest_dataset.fn(run, run.config.ingest.model_copy(update={"path": str(lf)})).tables
-    server = StandInServer(tiny_stand_in({}).think, {}, Manner("stand-in", "prose", 0, faults))
-    with serving(stand_in_app(server)) as address:
-        yield Asked(run, StageInputs(tables={ref.table: ref for ref in tables}, artifacts={}), server, f"{address}/v1")
 
 
 def add_up(frame: pl.DataFrame, server: StandInServer) -> None:
