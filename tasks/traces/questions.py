@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 import polars as pl
@@ -21,13 +22,16 @@ def chosen_documents(documents: pl.DataFrame, max_documents: int | None) -> pl.D
 
 
 def draw_strangers(documents: pl.DataFrame, seed: int) -> dict[str, str]:
-    """For each document another one of its split with another text, drawn at random; none where there is none."""
+    """For each document another one of its split with another text, drawn at random; none where there is none.
+
+    One that comes before it if there is one, so that documents added at the end change no question that was asked.
+    """
     strangers = {}
     for _, part in documents.group_by("split", maintain_order=True):
-        order = np.random.default_rng(seed).permutation(part.height).tolist()
         ids, hashes = part["document_id"].to_list(), part["text_hash"].to_list()
-        for place, row in enumerate(order):
-            others = (order[(place + step) % len(order)] for step in range(1, len(order)))
+        for row, draw in enumerate(np.random.default_rng(seed).random(part.height)):
+            earlier = ((int(draw * row) + step) % row for step in range(row))
+            others = chain(earlier, range(row + 1, part.height))
             stranger = next((other for other in others if hashes[other] != hashes[row]), None)
             if stranger is not None:
                 strangers[ids[row]] = ids[stranger]
