@@ -43,6 +43,7 @@ def write_settings(path: Path) -> Path:
                 "teacher": {
                     "model": "stand-in",
                     "prompt_kind": "open",
+                    "answer_form": "json",
                     "stand_in": {"knowledge": str(SAMPLE / "knowledge.json.gz")},
                 },
                 "embed": {"document_tokens": 32, "label_tokens": 12},
