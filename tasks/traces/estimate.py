@@ -84,6 +84,7 @@ def estimate(work: Workload, answers: Mapping[str, Answer], teacher: TeacherConf
     rate = sum(k[1] for k in known) / sum(k[0] for k in known) if known else 1 / BYTES_PER_TOKEN
     tokens_in = work.bytes_to_send * rate
     low, mean, high = _mean_interval([k[2] for k in known]) if known else (0.0,) + (float(teacher.max_completion_tokens),) * 2
+    high = min(high, max(mean, teacher.max_completion_tokens))
     outs = [work.to_send * value for value in (low, mean, high)]
     usd_low, usd, usd_high, most = (_usd(prices, tokens_in, out) for out in (*outs, work.to_send * teacher.max_completion_tokens))
     latencies = [a.latency_ms / 1000 for _, a in pairs if a.latency_ms]
