@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from schemas.fields import VARIANTS
 from tasks.traces.endpoints import Endpoint
 from tasks.traces.prompts import Prompt, Wish, open_prompt
 from tasks.traces.requests import TraceRequest, make_request, request_body, response_format
@@ -52,13 +53,19 @@ def test_make_request_key_depends_on_the_schema_and_not_on_words_that_are_not_se
     with_schema = _make(prompt=replace(PROMPT, response_schema=SCHEMA))
     assert with_schema.request_hash != _make().request_hash
     assert with_schema.messages_hash == _make().messages_hash
-    assert _make(variant="phase-1", asked_form="tagged").request_hash == _make().request_hash
+    assert _make(asked_form="tagged").request_hash == _make().request_hash
     assert _make(replace(ENDPOINT, prompt_kind="candidates")).request_hash == _make().request_hash
 
 
 def test_make_request_gives_each_variant_and_form_a_key_of_its_own() -> None:
     wishes = [Wish(v, f) for v in ("both", "phase-1", "phase-2-index") for f in ("json", "json_schema", "tagged", "free")]
     assert len({_make(prompt=open_prompt("text", 2, ["a"], wish)).request_hash for wish in wishes}) == len(wishes)
+
+
+def test_make_request_keeps_variants_apart_that_give_the_same_shortlist() -> None:
+    keys = {_make(variant=variant).request_hash for variant in VARIANTS}
+    assert len(keys) == len(VARIANTS)
+    assert _make(variant="both").request_hash == _make().request_hash
 
 
 def test_make_request_sends_each_sample_its_own_seed() -> None:
