@@ -1,7 +1,14 @@
 """Single attempts of the real client at a scripted server, and what they come to."""
 
 import asyncio
+import ssl
+from dataclasses import replace
+from functools import cache
 from typing import Any
+from unittest import mock
+
+import httpx2
+import openai
 
 from schemas.errors import TeacherError
 from tasks.traces.answers import Received
@@ -14,10 +21,23 @@ from tests.support.scripted_server import Script, serving
 ENDPOINT = Endpoint("http://host/v1", "model", "open", 0.5, 100, top_p=0.9, seed=7)
 REQUEST = make_request(ENDPOINT, "d", "train", open_prompt("text", 2, ["a"]))
 KEY = "sk-secret-0123456789"
-WHOLE = Patience(timeout_s=0.1, idle_timeout_s=None, is_streaming=False)
-STREAMED = Patience(timeout_s=None, idle_timeout_s=0.1, is_streaming=True)
+WHOLE = Patience(timeout_s=5.0, idle_timeout_s=None, is_streaming=False)
+STREAMED = Patience(timeout_s=None, idle_timeout_s=5.0, is_streaming=True)
+SHORT_WHOLE = replace(WHOLE, timeout_s=0.1)
+SHORT_STREAMED = replace(STREAMED, idle_timeout_s=0.1)
 
 Outcome = Received | TeacherError
+
+
+def quick_client(base_url: str, concurrency: int = 4) -> openai.AsyncOpenAI:
+    """The real client; all share one TLS context, which takes 20 ms to make and is not used here."""
+    with mock.patch.object(httpx2, "create_ssl_context", lambda **_: _tls()):
+        return open_client(base_url, KEY, concurrency)
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    return ssl.create_default_context()
 
 
 def outcomes(
@@ -29,7 +49,7 @@ def outcomes(
     """What one attempt after the other comes to, each with its own reply; `sent` takes the bodies."""
 
     async def run() -> list[Outcome]:
-        async with serving(*replies) as server, open_client(server.base_url, KEY, 4) as client:
+        async with serving(*replies) as server, quick_client(server.base_url) as client:
             transport = Transport(client, ENDPOINT, patience, [KEY, ""])
             ended = [await outcome(transport, request) for _ in replies]
             (sent if sent is not None else []).extend(server.bodies)

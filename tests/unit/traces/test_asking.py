@@ -22,6 +22,11 @@ ENDPOINT = Endpoint("http://host/v1", "model", "open", 0.0, 100)
 REQUESTS = [make_request(ENDPOINT, str(i), "train", open_prompt(f"text {i}", 2, ["a"])) for i in range(20)]
 
 
+@pytest.fixture(autouse=True)
+def quick_flushes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "FLUSH_EVERY_S", 0.005)
+
+
 class FakeTeacher:
     """Answers after a moment; has an error of its own at one document, and is slow at others; counts who is in flight."""
 

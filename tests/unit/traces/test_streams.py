@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import pytest
 
 from tasks.traces.answers import CUT, Received
 from tasks.traces.failures import RetryableError
 from tasks.traces.money import Usage
 from tasks.traces.transport import StreamCutError
-from tests.support.attempts import STREAMED, one_answer, one_error, outcomes
+from tests.support.attempts import SHORT_STREAMED, STREAMED, one_answer, one_error, outcomes
 from tests.support.scripted_server import DROPPED, HUNG, Reply, completion, delta, error_reply, stream, usage_chunk
 
 VIM = (delta("vi"), delta("m"))
@@ -31,7 +33,6 @@ def test_complete_asks_for_a_stream_with_usage_and_joins_its_pieces() -> None:
         (stream(*VIM, {"error": {"message": "out of memory"}}), "vim", "out of memory"),
         (stream(*VIM, [1], ENDED), "vim", "no object"),
         (stream(*VIM, {"choices": 5}, ENDED), "vim", "no list"),
-        (stream(*VIM, 5.0, ENDED), "vim", "0.1 s"),
         (stream(delta(None, reasoning="be"), is_cut=True), "", "2 characters"),
     ],
 )
@@ -46,9 +47,6 @@ def test_complete_keeps_what_came_of_a_cut_stream(reply: Reply, kept: str, said:
 @pytest.mark.parametrize(
     ("reply", "kind"),
     [
-        (HUNG, "timeout"),
-        (stream(5.0, *VIM), "timeout"),
-        (stream(delta(""), 5.0), "timeout"),
         (DROPPED, "connection"),
         (stream(is_cut=True), "connection"),
         (stream(delta(""), is_cut=True), "connection"),
@@ -70,14 +68,29 @@ def test_complete_says_what_became_of_a_stream_without_text(reply: Reply, kind: 
     assert (error.kind, bool(str(error))) == (kind, True)
 
 
+def test_complete_ends_a_stream_that_falls_silent_and_keeps_what_came() -> None:
+    error = one_error(stream(*VIM, 5.0, ENDED), patience=SHORT_STREAMED)
+    assert isinstance(error, StreamCutError)
+    assert (error.received.completion_text, error.received.finish_reason, error.may_be_billed) == ("vim", CUT, True)
+    assert "0.1 s" in str(error)
+
+
+@pytest.mark.parametrize("reply", [HUNG, stream(5.0, *VIM), stream(delta(""), 5.0)])
+def test_complete_ends_a_stream_that_does_not_begin(reply: Reply) -> None:
+    error = one_error(reply, patience=SHORT_STREAMED)
+    assert isinstance(error, RetryableError)
+    assert not isinstance(error, StreamCutError)
+    assert (error.kind, error.may_be_billed) == ("timeout", True)
+
+
 @pytest.mark.parametrize("end", [stream(*VIM, ENDED, is_cut=True), stream(*VIM, ENDED, 5.0, is_done=False)])
 def test_complete_takes_a_stream_that_is_cut_after_its_answer(end: Reply) -> None:
-    assert one_answer(end, STREAMED) == Received("vim", None, "stop", Usage())
+    assert one_answer(end, SHORT_STREAMED) == Received("vim", None, "stop", Usage())
 
 
 def test_complete_waits_for_a_stream_as_long_as_pieces_come() -> None:
     slow = [part for piece in "a long answer" for part in (delta(piece), 0.03)]
-    assert one_answer(stream(*slow, ENDED), STREAMED).completion_text == "a long answer"
+    assert one_answer(stream(*slow, ENDED), replace(STREAMED, idle_timeout_s=0.2)).completion_text == "a long answer"
 
 
 def test_complete_takes_a_whole_answer_of_a_server_that_overlooks_stream() -> None:

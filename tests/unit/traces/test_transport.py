@@ -11,8 +11,21 @@ from tasks.traces.failures import RejectedRequestError, RetryableError
 from tasks.traces.money import Usage
 from tasks.traces.prompts import Wish, open_prompt
 from tasks.traces.requests import make_request
-from tasks.traces.transport import Patience, StreamCutError, Transport, open_client
-from tests.support.attempts import ENDPOINT, KEY, REQUEST, STREAMED, WHOLE, Outcome, one_answer, one_error, outcome, outcomes
+from tasks.traces.transport import Patience, StreamCutError, Transport
+from tests.support.attempts import (
+    ENDPOINT,
+    KEY,
+    REQUEST,
+    SHORT_WHOLE,
+    STREAMED,
+    WHOLE,
+    Outcome,
+    one_answer,
+    one_error,
+    outcome,
+    outcomes,
+    quick_client,
+)
 from tests.support.scripted_server import (
     DROPPED,
     HUNG,
@@ -88,10 +101,9 @@ def test_complete_takes_the_first_of_two_choices() -> None:
 
 
 def test_complete_takes_two_megabytes() -> None:
-    patience = replace(WHOLE, timeout_s=5.0)
-    assert len(one_answer(completion("x" * 2_000_000), patience).completion_text) == 2_000_000
+    assert len(one_answer(completion("x" * 2_000_000)).completion_text) == 2_000_000
     pieces = stream(*[delta("x" * 100_000)] * 20, ENDED)
-    assert len(one_answer(pieces, replace(STREAMED, idle_timeout_s=5.0)).completion_text) == 2_000_000
+    assert len(one_answer(pieces, STREAMED).completion_text) == 2_000_000
 
 
 @pytest.mark.parametrize(
@@ -107,8 +119,6 @@ def test_complete_takes_two_megabytes() -> None:
         (DROPPED, "connection", True),
         (Reply(body=b'{"choices": [', missing_bytes=50), "connection", True),
         (Reply(parts=(b'{"choices": [',), is_cut=True), "connection", True),
-        (HUNG, "timeout", True),
-        (dripping(completion(), 8, 0.02), "timeout", True),
         (Reply(body=b"<html>", content_type="text/html"), "wrong_content_type", True),
         (Reply(body=b'{"choices": ['), "broken_body", True),
         (Reply(body=b""), "broken_body", True),
@@ -128,11 +138,19 @@ def test_complete_says_what_may_pass(reply: Reply, kind: str, may_be_billed: boo
     assert str(error)
 
 
+@pytest.mark.parametrize("reply", [HUNG, dripping(completion(), 8, 0.02)])
+def test_complete_ends_an_attempt_that_takes_too_long(reply: Reply) -> None:
+    error = one_error(reply, patience=SHORT_WHOLE)
+    assert isinstance(error, RetryableError)
+    assert (error.kind, error.may_be_billed, error.is_connection) == ("timeout", True, False)
+    assert "0.1 s" in str(error)
+
+
 def test_complete_says_that_nothing_was_reached() -> None:
     async def run() -> Outcome:
         async with serving(completion()) as server:
             closed = server.base_url
-        async with open_client(closed, KEY, 1) as client:
+        async with quick_client(closed) as client:
             return await outcome(Transport(client, ENDPOINT, WHOLE, []), REQUEST)
 
     error = asyncio.run(run())
@@ -227,7 +245,7 @@ def test_complete_takes_no_secret_from_an_answer_that_echoes_it() -> None:
 
 
 def test_complete_shortens_what_a_server_says_without_end() -> None:
-    assert len(str(one_error(error_reply(500, "x" * 2_000_000), patience=replace(WHOLE, timeout_s=5.0)))) < 2500
+    assert len(str(one_error(error_reply(500, "x" * 2_000_000)))) < 2500
 
 
 def test_complete_mends_characters_that_no_table_can_hold() -> None:
