@@ -114,26 +114,26 @@ async def _until_done(
     interrupted: asyncio.Event,
 ) -> None:
     stop = asyncio.create_task(interrupted.wait())
-    pending: set[asyncio.Task[object]] = {*workers}
+    all_done = asyncio.gather(*workers)  # ends with the last of them, or with the first error
     try:
-        while pending:
-            done, _ = await asyncio.wait({*pending, flushing, stop}, return_when=asyncio.FIRST_COMPLETED)
-            pending -= done
-            error = next((exc for task in done if task is not stop and (exc := task.exception())), None)
-            if error is None and stop not in done:
-                continue
-            requests.close()
-            teacher.stop()
-            if not isinstance(error, TeacherError | None):
-                raise error
-            await _let_arrive(pending, interrupted, error)
-            raise error or KeyboardInterrupt
+        ends: list[asyncio.Future[object]] = [all_done, flushing, stop]  # type: ignore[list-item]  # futures of different results
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        error = next((exc for ended in ends[:2] if ended.done() and (exc := ended.exception())), None)
+        if error is None and not stop.done():
+            return
+        requests.close()
+        teacher.stop()
+        if not isinstance(error, TeacherError | None):
+            raise error
+        await _let_arrive(workers, interrupted, error)
+        raise error or KeyboardInterrupt
     finally:
         stop.cancel()
 
 
-async def _let_arrive(pending: set[asyncio.Task[object]], interrupted: asyncio.Event, error: TeacherError | None) -> None:
+async def _let_arrive(workers: Sequence[asyncio.Task[None]], interrupted: asyncio.Event, error: TeacherError | None) -> None:
     """Give answers on their way time to arrive: all of it where the money is spent, a grace otherwise."""
+    pending = [worker for worker in workers if not worker.done()]
     if not pending:
         return
     grace_s = None if isinstance(error, BudgetSpentError) else GRACE_S
@@ -145,9 +145,6 @@ async def _let_arrive(pending: set[asyncio.Task[object]], interrupted: asyncio.E
     await asyncio.wait({all_arrived, again}, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
     again.cancel()
     all_arrived.cancel()
-    for task in pending:
-        if task.done() and not task.cancelled():
-            task.exception()  # seen: the first error is the one that is told
 
 
 @contextmanager

@@ -23,6 +23,7 @@ JUDGED_ENDINGS = 200
 """The share of failures while asking is taken over the last so many requests, once there are as many."""
 
 MESSAGES = 2
+ABANDONED = "the run stopped between two attempts; they may have been billed"
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,10 @@ class Teacher:
                 self._count_connection(exc)
                 if self._is_last(tried, exc):
                     return self._ended(self._given_up(request, tried, exc), tried)
-                await self._pause(self._pause_s(tried.count, exc.pause_s))
+                if await self._is_stopped_within(self._pause_s(tried.count, exc.pause_s)):
+                    return self._abandoned(request, tried)
+            except AbandonedError:
+                return self._abandoned(request, tried)
             except RejectedRequestError as exc:
                 self._failed_connections = 0
                 return self._ended(failed(request, self._endpoint, tried.count, exc.kind, str(exc)), tried)
@@ -177,10 +181,16 @@ class Teacher:
             return answered(request, self._endpoint, self._prices, tried.longest_cut, tried.count, None)
         return failed(request, self._endpoint, tried.count, error.kind, str(error))
 
-    async def _pause(self, pause_s: float) -> None:
+    async def _is_stopped_within(self, pause_s: float) -> bool:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), pause_s)
+            return await asyncio.wait_for(self._stopping.wait(), pause_s)
+        return False
+
+    def _abandoned(self, request: TraceRequest, tried: Attempts) -> Answer:
+        """A row that keeps what attempts may have cost, so that the cap of the next run knows of it; else none."""
+        if not tried.at_risk_usd:
             raise AbandonedError("no more is asked")
+        return self._ended(failed(request, self._endpoint, tried.count, "abandoned", ABANDONED), tried)
 
     def stop(self) -> None:
         """Send nothing again: what is in flight may arrive, what waits for its next attempt is left for the next run."""

@@ -63,6 +63,8 @@ def status_error(name: str, error: openai.APIStatusError, text: str, has_answere
         has_schema: whether the request asked for structured output.
     """
     status = error.status_code
+    if status == 429 and "insufficient_quota" in f"{error.code} {text}":
+        return FatalTeacherError(f"{name}: {status}, the account's quota is used up: {text}")
     if status in RETRIED or status >= 500:
         return RetryableError(f"http_{status}", text, retry_after_s(error.response.headers))
     if status in HOPELESS:

@@ -94,8 +94,11 @@ class Ledger:
             self._store.write([answer.model_dump_json() for answer in kept])
             self._unflushed += answers
         for answer in kept:
-            self._endings[_key(answer.request_hash)] = _ending(answer.error_kind, answer.finish_reason)
-            if answer.error_kind is not None:
+            key, ending = _key(answer.request_hash), _ending(answer.error_kind, answer.finish_reason)
+            self._endings[key] = ending
+            if answer.error_kind is None:
+                self._queued.discard(key)  # its ending says enough, and memory is kept for what is under way
+            else:
                 self._error_texts[answer.error_kind] = answer.error_text or ""
 
     def flush(self) -> Sequence[Answer]:

@@ -41,7 +41,8 @@ def make_request(
 ) -> TraceRequest:
     """The request with its key: SHA-256 over endpoint, model, messages, sampling parameters and sample number.
 
-    A parameter that is not sent is not part of the key, so that answers stay found when a new parameter comes to be known.
+    A parameter that is not sent is not part of the key, so that answers stay found when a new parameter comes to be known. Of
+    the variants only those other than `both` are part of it.
     """
     messages = prompt.messages()
     seed = None if endpoint.seed is None else endpoint.seed + sample_index
