@@ -3,6 +3,7 @@
 import asyncio
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from tasks.traces.task import read_batches, write_batches
 from tests.support.asked_run import COUNT, Asked, asked
 
 EMBED = EmbedConfig()
-PRICES = {"prompt_usd_per_million": 1.0, "completion_usd_per_million": 2.0, "batch_price_factor": 0.5}
+PRICES: dict[str, Any] = {"prompt_usd_per_million": 1.0, "completion_usd_per_million": 2.0, "batch_price_factor": 0.5}
 
 
 def write(teacher: Asked, folder: Path, **settings: object) -> dict[str, str]:
@@ -43,7 +44,7 @@ def test_a_whole_batch_leaves_nothing_to_ask(tmp_path: Path) -> None:
         assert teacher.server.stats()["request_count"] == count == COUNT + 1
     assert said["answered"] == str(COUNT + 1)
     assert frame["error_kind"].null_count() == COUNT + 1
-    spent = (frame["prompt_tokens"] + 2 * frame["completion_tokens"]).sum() / 1e6 / 2
+    spent = sum(row["prompt_tokens"] + 2 * row["completion_tokens"] for row in frame.iter_rows(named=True)) / 1e6 / 2
     assert frame["cost_usd"].sum() == pytest.approx(spent)
 
 

@@ -55,7 +55,7 @@ def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
 def obedient(body: dict[str, Any], _: dict[str, str]) -> Response:
     """Says what a hostile document says, as content and as reasoning; labels the others."""
     text = str(read_document(body["messages"][-1]["content"]))
-    title, _, rest = text.partition("\n")
+    title, rest = text.partition("\n")[::2]
     return answer(rest, rest) if title.startswith("evil") else answer(GOOD)
 
 
@@ -73,7 +73,7 @@ def with_documents(run: RunRef, inputs: StageInputs, folder: Path, evil: dict[st
 
 def outcome(run: RunRef, inputs: StageInputs, base_url: str, form: str) -> dict[str, TableRef]:
     """The tables after asking and parsing; every check of severity error has passed."""
-    teacher = TeacherConfig(base_url=base_url, model="m", prompt_kind="open", answer_form=form)  # type: ignore[arg-type]
+    teacher = TeacherConfig(base_url=base_url, model="m", prompt_kind="open", answer_form=form)
     raw = generate_traces.fn(run, inputs, teacher, EMBED).tables
     known = inputs.tables | {ref.table: ref for ref in raw}
     parsed = parse_traces.fn(run, StageInputs(tables=known, artifacts=inputs.artifacts), ParseConfig(max_reject_frac=1.0), EMBED)
@@ -94,7 +94,7 @@ def rows(ref: TableRef, is_evil: bool) -> pl.DataFrame:
 def test_a_hostile_document_changes_only_its_own_rows(tmp_path: Path, form: str) -> None:
     with puppet(obedient) as base_url:
         found = {}
-        for name, evil in (("clean", {}), ("hostile", EVIL)):
+        for name, evil in ({"clean": dict[str, str](), "hostile": EVIL}).items():
             run, inputs = traced_run(tmp_path / name)
             inputs = with_documents(run, inputs, tmp_path / name, evil)
             found[name] = outcome(run, inputs, base_url, form)

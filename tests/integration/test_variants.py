@@ -83,8 +83,7 @@ def test_samples_differ_have_keys_of_their_own_and_repeat_with_their_seed(tmp_pa
 def test_failed_requests_alone_are_sent_again_by_reason_if_wanted(tmp_path: Path) -> None:
     schedule = ("server_error",) * 4 + ("empty_choices",) * 3 + ("cut_off",) * 2
     with asked(tmp_path, FaultRates(schedule=schedule)) as teacher:
-        once = {"max_attempts": 1, "concurrency": 1, "max_documents": 30}
-        frame = teacher.traces(**once)
+        frame = teacher.traces(max_attempts=1, concurrency=1, max_documents=30)
         assert frame["error_kind"].value_counts(sort=True).rows()[1:] == [("http_500", 4), ("empty_choices", 3)]
         before = teacher.count()
         only = RetryRules(is_only_failed=True, reasons=("empty_choices",))
