@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, Protocol
 
 from schemas.config import TeacherConfig
@@ -201,6 +202,12 @@ def read_results(
             answer = answer_of(line.content, request, endpoint, prices)
             if tally.takes(answer):
                 yield answer
+
+
+def batched(answers: Iterator[Answer], size: int) -> Iterator[list[Answer]]:
+    """The answers, so many at a time."""
+    while part := list(islice(answers, size)):
+        yield part
 
 
 class Quota:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -10,6 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tasks.traces.answers import Answer
+from tasks.traces.ledger import Ledger
+from tasks.traces.limits import Pacer
+from tasks.traces.requests import TraceRequest
 
 logger = logging.getLogger(__name__)
 
@@ -99,3 +102,26 @@ class AskingProgress:
     def skip(self, count: int) -> None:
         """Count requests that need not be sent: answered before, or the same as another."""
         self.tally.skipped += count
+
+
+class Shown:
+    """The ledger, with what it counts shown."""
+
+    def __init__(self, ledger: Ledger, progress: AskingProgress, pacer: Pacer) -> None:
+        """Show on `progress`."""
+        self._ledger, self._progress, self._pacer = ledger, progress, pacer
+
+    def keep(self, answers: Sequence[Answer]) -> None:
+        """Store answers."""
+        self._ledger.keep(answers)
+
+    def flush(self) -> None:
+        """Count what is on disk, and show it."""
+        self._progress.add(self._ledger.flush(), self._pacer.slots.in_flight)
+
+
+def counted(missing: Iterator[tuple[list[TraceRequest], int]], progress: AskingProgress) -> Iterator[list[TraceRequest]]:
+    """The chunks of what is to be sent; what is not is told to the progress."""
+    for wanted, skipped in missing:
+        progress.skip(skipped)
+        yield wanted

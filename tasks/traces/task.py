@@ -4,9 +4,9 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +20,8 @@ from schemas.refs import RetryRules, RunRef, StageInputs, StageResult
 from schemas.tables import RAW_TRACES
 from tasks.labels.progress import log_progress
 from tasks.labels.task import open_embedder, open_label_index
-from tasks.traces.answers import Answer, may_pass
-from tasks.traces.batch import Quota, Tally, batch_lines, by_custom_id, read_results
+from tasks.traces.answers import may_pass
+from tasks.traces.batch import Quota, Tally, batch_lines, batched, by_custom_id, read_results
 from tasks.traces.endpoints import STAND_IN, Endpoint, asked_endpoint, check_settings
 from tasks.traces.estimate import Workload, describe, estimate
 from tasks.traces.learning import LADDER, LAST_FORM, PROBES, is_followed
@@ -39,7 +39,6 @@ from warehouse.parquet import read_table, write_table_parts
 from warehouse.server_memory import forget_form, remember_form, remembered_form
 
 if TYPE_CHECKING:
-    from tasks.traces.limits import Pacer
     from tasks.traces.progress import AskingProgress
 
 logger = logging.getLogger(__name__)
@@ -281,7 +280,7 @@ class Session:
             StorageError: an answer could not be stored.
         """
         # only here: 1 s of imports that a rerun and the stand-in do without
-        from tasks.traces.progress import AskingProgress
+        from tasks.traces.progress import AskingProgress, counted
 
         missing, skipped = self.ledger.missing(chunks), 0
         for wanted, more in missing:
@@ -302,6 +301,7 @@ class Session:
         from tasks.traces.asking import RequestStream, ask_all
         from tasks.traces.client import Teacher
         from tasks.traces.patience import ask_rules, pacer_of, patience_of
+        from tasks.traces.progress import Shown
         from tasks.traces.transport import Transport, open_client
 
         teacher = self._teacher
@@ -349,32 +349,3 @@ class Session:
                     counted.add(row.key)
                     behind.add(answers[row.request_hash])
             yield trace_rows(self._run.dataset, part, answers | never)
-
-
-def batched(answers: Iterator[Answer], size: int) -> Iterator[list[Answer]]:
-    """The answers, so many at a time."""
-    while part := list(islice(answers, size)):
-        yield part
-
-
-class Shown:
-    """The ledger, with what it counts shown."""
-
-    def __init__(self, ledger: Ledger, progress: "AskingProgress", pacer: "Pacer") -> None:
-        """Show on `progress`."""
-        self._ledger, self._progress, self._pacer = ledger, progress, pacer
-
-    def keep(self, answers: Sequence[Answer]) -> None:
-        """Store answers."""
-        self._ledger.keep(answers)
-
-    def flush(self) -> None:
-        """Count what is on disk, and show it."""
-        self._progress.add(self._ledger.flush(), self._pacer.slots.in_flight)
-
-
-def counted(missing: Iterator[tuple[list[TraceRequest], int]], progress: "AskingProgress") -> Iterator[list[TraceRequest]]:
-    """The chunks of what is to be sent; what is not is told to the progress."""
-    for wanted, skipped in missing:
-        progress.skip(skipped)
-        yield wanted
