@@ -149,6 +149,19 @@ def test_a_changed_setting_runs_only_what_depends_on_it(done: Path) -> None:
     assert rows(done, f"select stage from out_costs where run_id = {newest} and not is_reused") == [("evaluate",)]
 
 
+def test_estimate_and_batch_speak_of_what_is_left_and_ask_nothing(done: Path) -> None:
+    options = ("--root", str(done / "root"), "--config", str(done / "settings.yaml"))
+    before = rows(done, "select max(asked_at) from raw_traces")
+    found = ctd("trace", "slice", "--estimate", *options)
+    assert found.returncode == 0, found.stderr[-2000:]
+    assert f"0 to send of {TRAIN_COUNT + TEST_COUNT}" in found.stdout
+    found = ctd("trace", "slice", "--batch", "write", *options, "--set", "teacher.sample_count=2")
+    assert found.returncode == 0, found.stderr[-2000:]
+    lines = (done / "root" / "batches" / "slice" / "batch-0001.input.jsonl").read_text().splitlines()
+    assert len(lines) == TRAIN_COUNT + TEST_COUNT
+    assert rows(done, "select max(asked_at) from raw_traces") == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
