@@ -1,4 +1,4 @@
-"""A server as a child process: its address read from its first line, its end tied to ours."""
+"""A server as a child process, its end tied to ours; and what the system must allow this process."""
 
 import subprocess
 import threading
@@ -8,12 +8,37 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
 
-from schemas.errors import FatalTeacherError
+from schemas.errors import ConfigError, FatalTeacherError
 
 START_TIMEOUT_S = 300.0
 END_TIMEOUT_S = 5.0
+OTHER_FILES = 64
+"""Files that are open besides connections, at most."""
+
 ADDRESS = "serving "
 """What stands before the address in the first line the server writes."""
+
+
+def allow_connections(count: int) -> None:
+    """Raise this process's own limit of open files, where there is one, so that so many connections can be open.
+
+    Raises:
+        ConfigError: the system does not allow as many; else they would fail one by one and look like a dead server.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = count + OTHER_FILES
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise ConfigError(
+            f"teacher.concurrency = {count} needs {needed} open files, and the system allows {hard} (ulimit -Hn); lower it to "
+            f"{max(1, hard - OTHER_FILES)}, or raise the limit"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from tasks.traces.learning import LADDER, LAST_FORM, PROBES, is_followed
 from tasks.traces.ledger import Ledger
 from tasks.traces.money import Budget, prices_of
 from tasks.traces.plan import Plan
+from tasks.traces.process import allow_connections
 from tasks.traces.questions import Questions, Retrieval, chosen_documents, left_out_labels
 from tasks.traces.requests import TraceRequest
 from tasks.traces.rows import Spending, count_failures, in_parts, refuse_failures, stage_cost, trace_rows
@@ -91,6 +92,7 @@ def check_teacher(teacher: TeacherConfig) -> None:
         ConfigError: names the setting or the variable, and what it may be.
     """
     check_settings(teacher, has_key=bool(os.environ.get(teacher.api_key_env)))
+    allow_connections(teacher.concurrency)
 
 
 @task(cache_policy=NO_CACHE)
