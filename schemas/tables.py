@@ -148,7 +148,9 @@ CORE_TRACES = Table(
         ReferenceRule(("request_hash", "document_id"), "raw_traces", ("request_hash", "document_id")),
         _frac("out_of_catalogue_frac"),
         RowRule("out_of_catalogue_frac", "out_of_catalogue_frac <= 0.5", "most mentions link to a label", "warn", 0.05),
-        RowRule("boundary_step", "boundary_step is not null or variant <> 'both'", "it has a refinement phase", "warn", 0.2),
+        RowRule(
+            "boundary_step", "boundary_step is not null or variant <> 'both'", "the trace has a refinement phase", "warn", 0.2
+        ),
         RowRule("boundary_step", "boundary_step is null or boundary_step < step_count", "t* is a step of the trace"),
     ),
 )
