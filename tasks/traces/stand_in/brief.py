@@ -10,10 +10,10 @@ from schemas.config import EmbedConfig, StandInConfig
 from schemas.errors import ConfigError
 from tasks.labels import lexical
 from tasks.traces.endpoints import canonical_hash
-from tasks.traces.stand_in import knowledge, thinking, wording
+from tasks.traces.stand_in import asked, knowledge, thinking, wording
 from tasks.traces.stand_in.faults import lasting
 
-_SOURCES: tuple[ModuleType, ...] = (knowledge, thinking, wording, lexical)
+_SOURCES: tuple[ModuleType, ...] = (asked, knowledge, thinking, wording, lexical)
 
 
 def stand_in_name(config: StandInConfig, embed: EmbedConfig, labels: pl.DataFrame, told: tuple[pl.DataFrame, ...]) -> str:

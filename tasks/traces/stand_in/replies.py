@@ -48,19 +48,22 @@ def completion(envelope: Envelope, reply: Reply, choice_count: int = 1) -> Json:
 
 
 def chunks(envelope: Envelope, reply: Reply, choice_count: int, has_usage: bool) -> Iterator[str]:
-    """The reply as server-sent events: the role, the text in pieces, the finish reason, usage if it was asked for."""
+    """The reply as server-sent events: the role, the text in pieces, the finish reason, usage if it was asked for.
+
+    Several choices come in turn; without any, usage alone.
+    """
     head = _head(envelope, "chat.completion.chunk")
 
-    def event(delta: Json, finish_reason: str | None = None) -> str:
-        choices = [{"index": index, "delta": delta, "finish_reason": finish_reason} for index in range(choice_count)]
-        return sse(head | {"choices": choices})
+    def events(delta: Json, finish_reason: str | None = None) -> Iterator[str]:
+        for index in range(choice_count):
+            yield sse(head | {"choices": [{"index": index, "delta": delta, "finish_reason": finish_reason}]})
 
-    yield event({"role": "assistant", "content": ""})
+    yield from events({"role": "assistant", "content": ""})
     message = parts(envelope, reply)
     for name in sorted(message, key=lambda name: name == "content"):
         for start in range(0, len(message[name]), PIECE_CHARS):
-            yield event({name: message[name][start : start + PIECE_CHARS]})
-    yield event({}, reply.finish_reason)
+            yield from events({name: message[name][start : start + PIECE_CHARS]})
+    yield from events({}, reply.finish_reason)
     if has_usage:
         yield sse(head | {"choices": [], "usage": usage(envelope, reply)})
     yield "data: [DONE]\n\n"

@@ -36,11 +36,11 @@ INVENTED_WORDS = 4
 
 @dataclass(frozen=True)
 class Question:
-    """A document, and the label ids it may choose from, or the names of a shortlist it is given; null: any."""
+    """A document, and the label ids it may choose from, or a shortlist it is given, by name or label id; null: any."""
 
     text: str
     offered: tuple[int, ...] | None
-    given: tuple[str, ...] | None = None
+    given: tuple[str | int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -146,29 +146,36 @@ class StandIn:
         return self._refine(drafts, question, known is not None, draw)
 
     def _judge_given(self, question: Question, known: Known | None, found: dict[int, float], draw: random.Random) -> Thought:
-        """A verdict on every label of a given shortlist, in its order; names of no label are dropped."""
-        names = question.given or ()
-        rows = {name: self._row_of_name[name] for name in names if name in self._row_of_name}
-        best = max((found.get(row, 0.0) for row in rows.values()), default=0.0)
+        """A verdict on every label of a given shortlist, in its order; a name of no label is no label, and dropped."""
+        given = list(dict.fromkeys(question.given or ()))
+        rows = {label: row for label in given if (row := self._row_of_given(label)) is not None}
+        judged = self._refine(self._judge(list(rows.values()), known, found, draw), question, known is not None, draw).candidates
+        by_label = dict(zip(rows, judged, strict=True))
+        listed = [label for label in given if label in rows or isinstance(label, str)]  # nobody knows what a number names
+        places = [listed.index(label) for label in rows]
+        words = tuple(unique_words(question.text, as_written=True)[:WORDS_PER_STEP])
+        candidates = []
+        for label in listed:
+            candidate = by_label.get(label, Candidate(None, str(label), 0.0, False, None, words))
+            rival = None if candidate.rival is None else places[candidate.rival]
+            candidates.append(replace(candidate, name=label if isinstance(label, str) else candidate.name, rival=rival))
+        return Thought(tuple(candidates))
+
+    def _row_of_given(self, label: str | int) -> int | None:
+        return self._row_of.get(label) if isinstance(label, int) else self._row_of_name.get(" ".join(label.split()))
+
+    def _judge(self, rows: Sequence[int], known: Known | None, found: dict[int, float], draw: random.Random) -> list[Draft]:
+        """Targets that are not missed are kept; in an unknown document what is retrieved about as well as the best."""
+        best = max((found.get(row, 0.0) for row in rows), default=0.0)
         targets = {self._row_of[i] for i in known.targets} if known else set()
         drafts = []
-        for row in rows.values():
+        for row in rows:
             score = found.get(row, 0.0)
             is_target = row in targets and draw.random() >= self._config.miss_rate
             is_kept = is_target if known else 0 < score >= KEEP_MARGIN * best
             is_flipped = known is not None and draw.random() < self._config.flip_rate
             drafts.append(Draft(row, (1.0 + score) / 2 if is_target else score, is_kept != is_flipped))
-        judged = dict(zip(rows, self._refine(drafts, question, known is not None, draw).candidates, strict=True))
-        places = {name: place for place, name in enumerate(names)}
-        listed = list(rows)
-        return Thought(
-            tuple(
-                replace(judged[name], name=name, rival=_moved(judged[name].rival, listed, places))
-                if name in judged
-                else Candidate(None, name, 0.0, False, None, tuple(unique_words(question.text, as_written=True)[:WORDS_PER_STEP]))
-                for name in names
-            )
-        )
+        return drafts
 
     def _recall(self, known: Known, found: dict[int, float], is_closed: bool, draw: random.Random) -> list[Draft]:
         """Targets but for the missed ones, labels related to them, and retrieved ones; by graded relevance."""
@@ -246,15 +253,11 @@ class StandIn:
         return f"{name} (other)"
 
 
-def _moved(rival: int | None, listed: Sequence[str], places: Mapping[str, int]) -> int | None:
-    return None if rival is None else places[listed[rival]]
-
-
 def vary(thought: Thought, draw: random.Random, flip_rate: float) -> Thought:
     """The thought as another sample would have it: verdicts turned at the flip rate, one at least kept."""
-    turned = [replace(c, is_kept=c.is_kept != (draw.random() < flip_rate)) for c in thought.candidates]
-    kept = [place for place, candidate in enumerate(turned) if candidate.is_kept]
+    turned = [replace(c, is_kept=not c.is_kept) if draw.random() < flip_rate else c for c in thought.candidates]
+    kept = {place for place, candidate in enumerate(turned) if candidate.is_kept}
     if not kept:
         return thought
-    rivals = (c.rival if c.rival in kept and not c.is_kept else None for c in turned)
-    return Thought(tuple(replace(c, rival=rival) for c, rival in zip(turned, rivals, strict=True)))
+    lost = (c.rival is not None and (c.is_kept or c.rival not in kept) for c in turned)
+    return Thought(tuple(replace(c, rival=None) if is_lost else c for c, is_lost in zip(turned, lost, strict=True)))

@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,7 +155,7 @@ class Writer:
             ],
         }
         parts = {part: content[part] for part in PARTS[self._style.phases]}
-        return json.dumps(parts, ensure_ascii=False, indent=self._draw.choice((None, 2)))
+        return indented(parts) if self._draw.choice((None, 2)) else json.dumps(parts, ensure_ascii=False)
 
     def _named(self, candidate: Candidate) -> dict[str, Any]:  # a JSON object: each key has its own type
         return {"id": candidate.label_id} if self._style.has_ids else {"label": self._mention(candidate)}
@@ -178,6 +178,18 @@ class Writer:
             "answer": f"<answer>\n{answer}\n</answer>",
         }
         return "\n".join(texts[part] for part in PARTS[self._style.phases])
+
+
+_INDENTED = json.JSONEncoder(ensure_ascii=False, separators=(",\n      ", ": "))
+
+
+def indented(parts: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:  # as above
+    """Lists of flat objects as `json.dumps(parts, indent=2)` writes them, which does so in Python and takes thrice as long."""
+    lists = []
+    for part, items in parts.items():
+        texts = ",\n".join(f"    {{\n      {_INDENTED.encode(item)[1:-1]}\n    }}" for item in items)
+        lists.append(f'  "{part}": [\n{texts}\n  ]' if items else f'  "{part}": []')
+    return "{\n" + ",\n".join(lists) + "\n}"
 
 
 def _quoted(text: str) -> str:

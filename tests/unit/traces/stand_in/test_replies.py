@@ -52,9 +52,16 @@ def test_chunks_add_up_to_the_reply_and_end_with_usage_and_done() -> None:
     assert not any("usage" in event for event in _events(Reply("x"), has_usage=False))
 
 
-def test_chunks_of_two_choices_carry_both() -> None:
-    first = json.loads(_events(Reply("x"), choice_count=2)[1])
-    assert [choice["index"] for choice in first["choices"]] == [0, 1]
+def test_chunks_of_two_choices_come_in_turn() -> None:
+    pieces = [json.loads(event) for event in _events(Reply("x" * 400), choice_count=2)[:-2]]
+    assert [[choice["index"] for choice in piece["choices"]] for piece in pieces] == [[0], [1]] * 4
+    for index in (0, 1):
+        assert "".join(p["choices"][0]["delta"].get("content", "") for p in pieces[index::2]) == "x" * 400
+
+
+def test_chunks_without_choices_are_usage_alone() -> None:
+    usage, done = _events(Reply("x"), choice_count=0)
+    assert (json.loads(usage)["choices"], json.loads(usage)["usage"]["completion_tokens"], done) == ([], 1, "[DONE]")
 
 
 def test_enlarged_keeps_the_answer_and_is_two_megabytes_long() -> None:
