@@ -51,21 +51,26 @@ def read_batch(lines: Iterable[str]) -> list[tuple[str, Json]]:
     """Custom id and body of each request.
 
     Raises:
-        ConfigError: a line is no request of a batch, a custom id is not unique, models differ, or a limit is passed.
+        ConfigError: a line is no request of a batch, a custom id is not unique, models differ, there is no request, or a limit
+            is passed.
     """
     requests: dict[str, Json] = {}
-    size, models = 0, set()
+    byte_count, model = 0, None
     for number, line in enumerate(lines, start=1):
-        size += len(line.encode()) + 1
+        byte_count += len(line.encode("utf-8", "surrogatepass")) + 1
+        if number > MAX_REQUESTS or byte_count > MAX_BYTES:
+            raise ConfigError(
+                f"batch line {number}: a file holds at most {MAX_REQUESTS:,} requests and {MAX_BYTES:,} bytes; split it"
+            )
         custom_id, body = _read_line(number, line)
         if custom_id in requests:
             raise ConfigError(f"batch line {number}: custom_id {custom_id!r} is not unique")
+        model = body.get("model") if number == 1 else model
+        if body.get("model") != model:
+            raise ConfigError(f"batch line {number}: model {body.get('model')!r}, line 1 has {model!r}; one model a file")
         requests[custom_id] = body
-        models.add(body.get("model"))
-    if len(requests) > MAX_REQUESTS or size > MAX_BYTES:
-        raise ConfigError(f"batch: {len(requests)} requests, {size} bytes; allowed are {MAX_REQUESTS} and {MAX_BYTES}")
-    if len(models) > 1:
-        raise ConfigError(f"batch: one model a file, this one names {sorted(map(str, models))}")
+    if not requests:
+        raise ConfigError("batch: the file holds no request")
     return list(requests.items())
 
 

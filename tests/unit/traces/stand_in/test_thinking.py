@@ -1,10 +1,11 @@
+import random
 from statistics import mean
 
 import polars as pl
 import pytest
 
 from tasks.labels.embedder import hash_text
-from tasks.traces.stand_in.thinking import Known, Question, Thought, known_documents
+from tasks.traces.stand_in.thinking import Candidate, Known, Question, Thought, known_documents, vary
 from tests.unit.traces.stand_in.tiny_stand_in import DOCUMENTS, IDS, NAMES, known_all, tiny_stand_in
 
 QUESTIONS = [Question(text, None) for text in DOCUMENTS]
@@ -130,3 +131,62 @@ def test_think_copes_with_a_document_without_usable_words(text: str) -> None:
 def test_known_documents_splits_targets_from_left_out_labels() -> None:
     told = pl.DataFrame({"text_hash": ["a", "a", "b"], "label_id": [3, 1, 2], "is_filtered": [False, True, True]})
     assert known_documents(told) == {"a": Known((3,), frozenset({1})), "b": Known((), frozenset({2}))}
+
+
+def test_think_judges_every_label_of_a_given_shortlist_in_its_order() -> None:
+    known = known_all()
+    stand_in = tiny_stand_in(known, **EXACT)
+    for text in DOCUMENTS:
+        targets = known[hash_text(text)].targets
+        given = (int(IDS[40]), *targets, int(IDS[0]))
+        by_id, by_name = stand_in.think(
+            [Question(text, None, given), Question(text, None, tuple(NAMES[i - int(IDS[0])] for i in given))]
+        )
+        assert _ids(by_id) == _ids(by_name) == list(dict.fromkeys(given))
+        assert {c.label_id for c in by_id.kept()} == set(targets)
+        assert [c.name for c in by_id.candidates] == [c.name for c in by_name.candidates]
+
+
+def test_think_judges_a_long_given_shortlist_whole() -> None:
+    given = tuple(int(i) for i in IDS[:30])
+    assert _ids(tiny_stand_in(known_all()).think([Question(DOCUMENTS[0], None, given)])[0]) == list(given)
+
+
+def test_think_drops_given_names_of_no_label_and_keeps_rivals_in_place() -> None:
+    known = known_all()
+    targets = [NAMES[i - int(IDS[0])] for i in known[hash_text(DOCUMENTS[0])].targets]
+    given = ("no such label", targets[0], "  nor\tthis ", *NAMES[20:24], targets[1].replace(" ", "  "))
+    thought = tiny_stand_in(known, **EXACT).think([Question(DOCUMENTS[0], None, given)])[0]
+    assert [c.name for c in thought.candidates] == list(given)
+    assert [c.name for c in thought.candidates if c.label_id is None] == ["no such label", "  nor\tthis "]
+    assert [c.name for c in thought.kept()] == [given[1], given[-1]]
+    assert all(thought.candidates[c.rival].is_kept for c in thought.candidates if c.rival is not None)
+
+
+def test_think_leaves_out_given_numbers_that_name_nothing() -> None:
+    assert _ids(tiny_stand_in({}).think([Question(DOCUMENTS[0], None, (99, 100, 5000))])[0]) == [100]
+    assert tiny_stand_in({}).think([Question(DOCUMENTS[0], None, (99,))])[0].candidates == ()
+
+
+def test_think_judges_a_given_shortlist_of_an_unknown_document_by_retrieval() -> None:
+    fitting = [i for i, name in enumerate(NAMES) if "small editor" in name]
+    given = tuple(int(IDS[i]) for i in (31, *fitting, 45))
+    assert [c.label_id for c in tiny_stand_in({}).think([Question("small editor", None, given)])[0].kept()] == [
+        int(IDS[fitting[0]])
+    ]
+
+
+def test_vary_turns_few_verdicts_keeps_one_and_compares_with_kept_labels_only() -> None:
+    thought = tiny_stand_in(known_all(), **EXACT).think(QUESTIONS[:1])[0]
+    varied = [vary(thought, random.Random(seed), 0.1) for seed in range(300)]
+    turned = [sum(a.is_kept != b.is_kept for a, b in zip(thought.candidates, v.candidates, strict=True)) for v in varied]
+    assert 0.7 < mean(turned) < 1.3
+    assert all(v.kept() for v in varied)
+    for v in varied:
+        rivals = [(c, v.candidates[c.rival]) for c in v.candidates if c.rival is not None]
+        assert all(rival.is_kept and not c.is_kept for c, rival in rivals)
+
+
+def test_vary_leaves_a_thought_that_would_keep_nothing() -> None:
+    thought = Thought((Candidate(1, "a", 0.5, True), Candidate(2, "b", 0.4, True)))
+    assert vary(thought, random.Random(0), 1.0) is thought

@@ -6,7 +6,7 @@ import pytest
 
 from tasks.traces.stand_in.knowledge import unique_names
 from tasks.traces.stand_in.thinking import Candidate, Thought
-from tasks.traces.stand_in.wording import Reply, Style, Writer, cut_reply
+from tasks.traces.stand_in.wording import Reply, Style, Writer, cut_reply, indented
 
 NAMES = ("vim: an editor", "emacs: another editor", 'foo: the "foo" tool', "ed: the editor")
 THOUGHT = Thought(
@@ -93,3 +93,48 @@ def test_cut_reply_cuts_reasoning_before_content() -> None:
     assert cut_reply(reply, 4) == Reply("", "reas", "length")
     assert cut_reply(reply, 12) == Reply("con", "reasoning", "length")
     assert cut_reply(Reply("content"), 3) == Reply("con", None, "length")
+
+
+def test_write_names_numbers_alone_by_a_schema_of_offered_labels() -> None:
+    style = Style(is_closed=True, has_ids=True)
+    content = json.loads(Writer(random.Random(0), {}, style).write(THOUGHT, "A title.", "json").content)
+    assert content["shortlist"] == [{"id": 1}, {"id": 2}, {"id": 3}, {"id": 4}]
+    assert [step["compared_to"] for step in content["steps"]] == [None, 1, None, None]
+    assert [answer["id"] for answer in content["answer"]] == [1, 4]
+
+
+@pytest.mark.parametrize(("phases", "parts"), [("phase-1", {"shortlist"}), ("phase-2", {"steps", "answer"})])
+def test_write_json_holds_the_parts_of_the_phases_asked_for(phases: str, parts: set[str]) -> None:
+    assert set(json.loads(Writer(random.Random(0), {}, Style(phases)).write(THOUGHT, "A title.", "json").content)) == parts
+
+
+def test_write_tagged_holds_the_parts_of_the_phases_asked_for() -> None:
+    first, second = (Writer(random.Random(0), {}, Style(p)).write(THOUGHT, "T", "tagged").content for p in ("phase-1", "phase-2"))
+    assert re.findall(r"</(\w+)>\n?", re.sub(r"</step>", "", first)) == ["shortlist"]
+    assert re.findall(r"</(\w+)>\n?", re.sub(r"</step>", "", second)) == ["reasoning", "answer"]
+
+
+def test_write_prose_lists_all_candidates_in_phase_1_and_the_kept_ones_in_phase_2() -> None:
+    first, second = (Writer(random.Random(0), {}, Style(p)).write(THOUGHT, "T", "prose") for p in ("phase-1", "phase-2"))
+    assert len(first.content.split("\n")) == 4
+    assert len(second.content.split("\n")) == 2
+    assert not re.search(r"(?i)keep|drop", str(first.reasoning))
+    assert re.search(r"(?i)keep", str(second.reasoning))
+
+
+def test_write_names_given_labels_as_given() -> None:
+    for seed in range(10):
+        lines = Writer(random.Random(seed), unique_names(NAMES), Style("phase-2", is_given=True)).write(THOUGHT, "T", "tagged")
+        assert lines.content.partition("<answer>\n")[2].split("\n")[:2] == [NAMES[0], NAMES[3]]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"shortlist": [{"id": 1}, {"id": 2}]},
+        {"steps": [], "answer": [{"label": 'a "b"\\ \n\t\x01é 😀', "compared_to": None, "confidence": 1.0}]},
+        {"answer": [{"label": "},\n      {"}]},
+    ],
+)
+def test_indented_writes_as_the_standard_library_does(parts: dict[str, list[dict[str, object]]]) -> None:
+    assert indented(parts) == json.dumps(parts, indent=2, ensure_ascii=False)

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.config import StandInConfig
+from schemas.config import FaultRates, StandInConfig
 from tasks.labels.embedder import hash_text
 from tasks.labels.lexical import LexicalIndex
 from tasks.labels.search import LabelIndex
 from tasks.traces.stand_in.knowledge import LabelGraph, WordVectors
+from tasks.traces.stand_in.server import Manner, StandInServer
 from tasks.traces.stand_in.thinking import Known, StandIn
 
 TOPICS = ("editor", "server", "viewer", "database", "game", "player")
@@ -61,3 +62,15 @@ def tiny_stand_in(known: Mapping[str, Known], **settings: Any) -> StandIn:  # ea
     words = WordVectors([*NAMES, *DOCUMENTS], np.concatenate([vectors, word_vectors(DOCUMENTS)]))
     config = StandInConfig.model_validate(settings)
     return StandIn(LabelIndex(IDS, vectors), NAMES, LexicalIndex(IDS, NAMES), graph, words, known, word_vectors, config)
+
+
+def tiny_server(faults: FaultRates | None = None, known: Mapping[str, Known] | None = None, **manner: Any) -> StandInServer:
+    """A server of the tiny stand-in; prose unless `manner` says otherwise."""
+    settings: dict[str, Any] = {
+        "model": "stand-in",
+        "answer_format": "prose",
+        "seed": 0,
+        "faults": faults or FaultRates(),
+        "flip_rate": 0.05,
+    }
+    return StandInServer(tiny_stand_in(known or {}).think, {}, Manner(**settings | manner))
