@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import aiohttp
+import uvloop
 
 from schemas.refs import RetryRules
 from tasks.traces.answers import Answer
@@ -116,4 +117,4 @@ async def bare(address: str, count: int, concurrency: int, folder: Path) -> dict
 if __name__ == "__main__":
     kind, where, requested, in_flight, place = sys.argv[1:]
     run = {"ours": ours, "bare": bare}[kind]
-    sys.stdout.write(json.dumps(asyncio.run(run(where, int(requested), int(in_flight), Path(place)))))
+    sys.stdout.write(json.dumps(uvloop.run(run(where, int(requested), int(in_flight), Path(place)))))
