@@ -115,6 +115,7 @@ async def _until_done(
 ) -> None:
     stop = asyncio.create_task(interrupted.wait())
     all_done = asyncio.gather(*workers)  # ends with the last of them, or with the first error
+    all_done.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # seen, also where nobody asks any more
     try:
         ends: list[asyncio.Future[object]] = [all_done, flushing, stop]  # type: ignore[list-item]  # futures of different results
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import os
 import signal
 import threading
@@ -209,10 +210,12 @@ def test_ask_all_keeps_what_is_in_flight_at_an_interrupt() -> None:
     assert (teacher.is_stopped, keeper.flushed_counts[-1]) == (True, 4)
 
 
-def test_ask_all_drops_what_is_in_flight_at_a_second_interrupt() -> None:
+def test_ask_all_drops_what_is_in_flight_at_a_second_interrupt(caplog: pytest.LogCaptureFixture) -> None:
     teacher, keeper = FakeTeacher(slow=["0", "1"], slow_s=60), FakeKeeper()
     assert _interrupted(teacher, keeper, 0.1, 0.15) < 2
     assert keeper.documents == [2, 3, 4, 5, 6, 7]
+    gc.collect()
+    assert "never retrieved" not in caplog.text
     assert (teacher.in_flight, keeper.flushed_counts[-1]) == (0, 6)
 
 
