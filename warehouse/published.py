@@ -22,8 +22,9 @@ def hash_code(packages: Sequence[str]) -> str:
     """SHA-256 over the Python sources of some of our packages: a changed stage is run again."""
     total = hashlib.sha256()
     for package in packages:
-        for entry in sorted(Path(str(files(package))).rglob("*.py")):
-            total.update(f"{package}/{entry.name}\0".encode() + entry.read_bytes())
+        folder = Path(str(files(package)))
+        for entry in sorted(folder.rglob("*.py")):
+            total.update(f"{package}/{entry.relative_to(folder).as_posix()}\0".encode() + entry.read_bytes())
     return total.hexdigest()
 
 

@@ -36,17 +36,6 @@ def rank_teacher(answers: pl.DataFrame, shortlist: pl.DataFrame) -> pl.DataFrame
     return once.select(pl.lit(TEACHER).alias("system"), pl.lit(0, pl.Int32).alias("seed"), *PAIR, score=1.0 / place)
 
 
-def of_whole_traces(part: pl.DataFrame, traces: pl.DataFrame) -> pl.DataFrame:
-    """The rows of traces that were asked for both phases, the first sample of each.
-
-    Args:
-        part: rows of `core_traces`, `core_answers` or `core_shortlist`.
-        traces: `core_traces`.
-    """
-    whole = traces.filter((pl.col("variant") == "both") & (pl.col("sample_index") == 0))
-    return part.join(whole, on="trace_id", how="semi", maintain_order="left")
-
-
 def rank_retrieved(system: str, document_ids: Sequence[str], ranking: Ranking) -> pl.DataFrame:
     """A retrieval ranking as candidates of a system, seed 0; the padding of short lists is dropped."""
     width = ranking.label_ids.shape[1]

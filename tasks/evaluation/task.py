@@ -9,6 +9,7 @@ from prefect.cache_policies import NO_CACHE
 
 from schemas.config import EmbedConfig, EvaluateConfig
 from schemas.refs import RunRef, StageCost, StageInputs, StageResult, TableRef
+from schemas.selections import of_whole_traces
 from schemas.tables import CORE_PREDICTIONS, OUT_CONTRASTS, OUT_METRICS
 from tasks.evaluation.leaderboard import describe_targets, score_systems
 from tasks.evaluation.metrics import find_hits
@@ -19,7 +20,6 @@ from tasks.evaluation.systems import (
     fetch_count,
     filtered_pairs,
     list_seeds,
-    of_whole_traces,
     rank_candidates,
     rank_retrieved,
     rank_teacher,

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from schemas.errors import EmptyTargetError
+from schemas.selections import whole_traces
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,6 @@ class DocumentTrace:
     targets: tuple[int, ...]
     left_out: tuple[int, ...]
     kept_count: int
-
-
-def whole_traces(traces: pl.DataFrame) -> pl.DataFrame:
-    """The traces that were asked for both phases, the first sample of each."""
-    return traces.filter((pl.col("variant") == "both") & (pl.col("sample_index") == 0))
 
 
 def sample_traces(traces: pl.DataFrame, max_documents: int, seed: int) -> pl.DataFrame:

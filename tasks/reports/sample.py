@@ -67,11 +67,6 @@ class TraceView:
     missed: tuple[str, ...]
 
 
-def whole_traces(traces: pl.DataFrame) -> pl.DataFrame:
-    """The traces that were asked for both phases, the first sample of each: those that later stages use."""
-    return traces.filter((pl.col("variant") == "both") & (pl.col("sample_index") == 0))
-
-
 def sample_traces(traces: pl.DataFrame, count: int) -> pl.DataFrame:
     """`count` traces, the same ones every time: in turn from each split and answer format, by trace id (a hash)."""
     turn = pl.col("trace_id").rank("ordinal").over("split", "answer_format").alias("turn")

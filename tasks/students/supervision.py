@@ -110,17 +110,6 @@ def read_supervision(
     )
 
 
-def of_whole_traces(part: pl.DataFrame, traces: pl.DataFrame) -> pl.DataFrame:
-    """The rows of traces that were asked for both phases, the first sample of each.
-
-    Args:
-        part: rows of `core_answers`, `core_shortlist` or `core_steps`.
-        traces: `core_traces`.
-    """
-    whole = traces.filter((pl.col("variant") == "both") & (pl.col("sample_index") == 0))
-    return part.join(whole, on="trace_id", how="semi", maintain_order="left")
-
-
 def grade_candidates(answers: pl.DataFrame, shortlist: pl.DataFrame) -> pl.DataFrame:
     """Candidates that are not answers, with `grade` = 0.25 * 0.8^n for the n-th of their trace (from 0), by rank."""
     others = shortlist.drop_nulls("label_id").unique(["trace_id", "label_id"], keep="first", maintain_order=True)

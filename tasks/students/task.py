@@ -19,6 +19,7 @@ from prefect.cache_policies import NO_CACHE
 from schemas.config import DistillConfig, EmbedConfig
 from schemas.errors import ConfigError, StorageError
 from schemas.refs import RunRef, StageCost, StageInputs, StageResult, TableRef
+from schemas.selections import of_whole_traces
 from schemas.tables import CORE_PREDICTIONS, CORE_TRAIN_STEPS
 from tasks.labels.embedder import label_text
 from tasks.labels.lexical import LexicalIndex
@@ -35,7 +36,6 @@ from tasks.students.supervision import (
     Pairs,
     Supervision,
     gold_supervision,
-    of_whole_traces,
     read_supervision,
 )
 from tasks.students.training import train_student

@@ -1,7 +1,6 @@
 """Ask an endpoint: attempts with growing pauses, paced by its limits, within the budget; every request ends as an answer row."""
 
 import asyncio
-import contextlib
 import random
 import time
 from collections import deque
@@ -11,7 +10,7 @@ from schemas.errors import BudgetSpentError, FatalTeacherError, TransientTeacher
 from tasks.traces.answers import Answer, Received, answered, failed, is_answered
 from tasks.traces.endpoints import Endpoint
 from tasks.traces.failures import RejectedRequestError, RetryableError
-from tasks.traces.limits import Pacer
+from tasks.traces.limits import Pacer, sleep_unless
 from tasks.traces.money import Budget, Prices, Usage, most_usd, price
 from tasks.traces.requests import TraceRequest
 from tasks.traces.transport import StreamCutError, Transport
@@ -22,7 +21,6 @@ LONGEST_RETRY_AFTER_S = 600.0
 JUDGED_ENDINGS = 200
 """The share of failures while asking is taken over the last so many requests, once there are as many."""
 
-MESSAGES = 2
 ABANDONED = "the run stopped between two attempts; they may have been billed"
 
 
@@ -98,7 +96,8 @@ class Teacher:
                 self._count_connection(exc)
                 if self._is_last(tried, exc):
                     return self._ended(self._given_up(request, tried, exc), tried)
-                if await self._is_stopped_within(self._pause_s(tried.count, exc.pause_s)):
+                await sleep_unless(self._stopping, self._pause_s(tried.count, exc.pause_s))
+                if self._stopping.is_set():
                     return self._abandoned(request, tried)
             except AbandonedError:
                 return self._abandoned(request, tried)
@@ -112,11 +111,12 @@ class Teacher:
 
     async def _attempt(self, request: TraceRequest, tried: Attempts) -> Received:
         """One attempt within budget and limits; what it used, or may have used, is counted whatever happens."""
-        most = most_usd(self._prices, request.prompt_bytes, MESSAGES, self._endpoint.max_completion_tokens)
+        prompt_bytes, limit = request.prompt_bytes, self._endpoint.max_completion_tokens
+        most = most_usd(self._prices, prompt_bytes, len(request.prompt.messages()), limit)
         await self._reserve(most)
         used = Used(most)
         try:
-            expected = self._pacer.expected_tokens(request.prompt_bytes, self._endpoint.max_completion_tokens)
+            expected = self._pacer.expected_tokens(prompt_bytes, limit)
             await self._pacer.enter(expected)
             try:
                 if self._stopping.is_set():
@@ -180,11 +180,6 @@ class Teacher:
         if tried.longest_cut is not None:
             return answered(request, self._endpoint, self._prices, tried.longest_cut, tried.count, None)
         return failed(request, self._endpoint, tried.count, error.kind, str(error))
-
-    async def _is_stopped_within(self, pause_s: float) -> bool:
-        with contextlib.suppress(TimeoutError):
-            return await asyncio.wait_for(self._stopping.wait(), pause_s)
-        return False
 
     def _abandoned(self, request: TraceRequest, tried: Attempts) -> Answer:
         """A row that keeps what attempts may have cost, so that the cap of the next run knows of it; else none."""

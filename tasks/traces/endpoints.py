@@ -7,6 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from schemas.config import FAULTS, StandInConfig, TeacherConfig
 from schemas.errors import ConfigError
+from tasks.traces.money import prices_of
 
 STAND_IN = "stand-in"
 
@@ -52,7 +53,7 @@ def check_settings(teacher: TeacherConfig, has_key: bool) -> None:
         raise ConfigError(
             "teacher.prompt_kind is not set: choose `open` (labels named freely) or `candidates` (picked from a list)"
         )
-    if teacher.max_usd is not None and (teacher.prompt_usd_per_million is None or teacher.completion_usd_per_million is None):
+    if teacher.max_usd is not None and not prices_of(teacher).is_known:
         raise ConfigError(
             f"teacher.max_usd = {teacher.max_usd:g} cannot be kept without prices: set teacher.prompt_usd_per_million and "
             "teacher.completion_usd_per_million, or leave the cap out"

@@ -21,7 +21,7 @@ NEEDED = ("endpoint", "teacher", "error_kind", "finish_reason", "cost_usd", "at_
 
 
 class Store(Protocol):
-    """Where answers are kept: on disk before `append` returns."""
+    """Where answers are kept: safe from a kill once written, on disk once flushed."""
 
     def entries(self, columns: Collection[str] | None = None) -> Iterator[Mapping[str, Any]]:
         """Every record, oldest first, with these columns at least."""
@@ -73,8 +73,12 @@ class Ledger:
     def missing(self, chunks: Iterable[Sequence[TraceRequest]]) -> Iterator[tuple[list[TraceRequest], int]]:
         """Of each chunk the requests that are to be sent, each key once, and how many are not."""
         for chunk in chunks:
-            wanted = [request for request in chunk if self._is_wanted(request)]
+            wanted = self.wanted(chunk)
             yield wanted, len(chunk) - len(wanted)
+
+    def wanted(self, chunk: Sequence[TraceRequest]) -> list[TraceRequest]:
+        """The requests of a chunk that are to be sent, each key once: what was given out here is not wanted again."""
+        return [request for request in chunk if self._is_wanted(request)]
 
     def _is_wanted(self, request: TraceRequest) -> bool:
         key = _key(request.request_hash)

@@ -74,7 +74,8 @@ class Slots:
                 turn.set_result(None)
 
 
-async def _sleep_unless(stopped: asyncio.Event, seconds: float) -> None:
+async def sleep_unless(stopped: asyncio.Event, seconds: float) -> None:
+    """Sleep, but no longer than until `stopped` is set."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(stopped.wait(), seconds)
 
@@ -96,7 +97,7 @@ class MinuteRate:
         self._minute: deque[tuple[float, float]] = deque()
         self._in_minute = 0.0
         self._stopped = asyncio.Event()
-        self._clock, self._sleep = clock, sleep or partial(_sleep_unless, self._stopped)
+        self._clock, self._sleep = clock, sleep or partial(sleep_unless, self._stopped)
         self._filled_at = clock()
         self._turn = asyncio.Lock()
 
@@ -170,7 +171,7 @@ class Pacer:
         await self.slots.acquire()
         try:
             while (held_s := self._held_until - time.monotonic()) > 0 and not self._stopped.is_set():
-                await _sleep_unless(self._stopped, held_s)
+                await sleep_unless(self._stopped, held_s)
         except asyncio.CancelledError:
             self.slots.release()
             raise

@@ -112,24 +112,19 @@ class Plan:
         key = canonical_hash(
             {"document_id": document_id, "variant": variant, "sample_index": sample, "model": self._endpoint.model}
         )
-        request = TraceRequest(key, key, document_id, split, Prompt("", ""), variant, self._form, sample)
         reason = f"the phase-1 answer that {variant} should be given has no label that could be read"
-        self.unaskable[key] = failed(request, self._endpoint, 0, "no_shortlist", reason)
-        self.rows.append(Asked(bytes.fromhex(key), document_id, split, variant, sample))
+        row = Asked(bytes.fromhex(key), document_id, split, variant, sample)
+        self.unaskable[key] = self._unsent(row, "no_shortlist", reason)
+        self.rows.append(row)
 
     def never_asked(self, row: Asked) -> Answer:
         """What stands in a row whose request was not sent: only failed ones were, or a batch did not answer it."""
-        request = TraceRequest(
-            row.request_hash,
-            row.request_hash,
-            row.document_id,
-            row.split,
-            Prompt("", ""),
-            row.variant,
-            self._form,
-            row.sample_index,
-        )
-        return failed(request, self._endpoint, 0, NEVER_ASKED, "this request was not sent yet; run `ctd trace` to send it")
+        return self._unsent(row, NEVER_ASKED, "this request was not sent yet; run `ctd trace` to send it")
+
+    def _unsent(self, row: Asked, kind: str, reason: str) -> Answer:
+        key, nothing = row.request_hash, Prompt("", "")
+        request = TraceRequest(key, key, row.document_id, row.split, nothing, row.variant, self._form, row.sample_index)
+        return failed(request, self._endpoint, 0, kind, reason)
 
 
 def _listed(answer: Answer | None) -> list[str]:

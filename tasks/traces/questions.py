@@ -8,6 +8,7 @@ from itertools import chain
 import numpy as np
 import polars as pl
 
+from tasks.labels.retrieval import Retriever
 from tasks.labels.search import NO_LABEL, LabelIndex, Vectors
 from tasks.traces.prompts import OfferedLabel, Prompt, Wish, candidates_prompt, open_prompt, spread_examples
 
@@ -48,10 +49,8 @@ class Retrieval:
 
     def nearest(self, document_ids: Sequence[str], texts: list[str], count: int) -> list[list[int]]:
         """Ids of the labels nearest to each text, best first, but for those left out of its document."""
-        margin = max((len(self.left_out.get(document, ())) for document in document_ids), default=0)
-        found = self.index.search(np.asarray(self.embed(texts)), min(count + margin, self.index.size)).label_ids.tolist()
-        barred = (self.left_out.get(document, frozenset()) | {NO_LABEL} for document in document_ids)
-        return [[label for label in ranked if label not in bar][:count] for ranked, bar in zip(found, barred, strict=True)]
+        found = Retriever(self.index, self.embed).retrieve("dense", document_ids, texts, count, self.left_out)
+        return [[label for label in ranked if label != NO_LABEL] for ranked in found.label_ids.tolist()]
 
 
 def left_out_labels(relevance: pl.DataFrame) -> dict[str, frozenset[int]]:

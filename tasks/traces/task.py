@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,8 +110,7 @@ def estimate_traces(
         plan = session.plan(session.known_form() or LADDER[0])
         for wave in (plan.first_wave(), plan.second_wave(session.ledger.read)):
             for chunk in wave:
-                wanted, _ = next(session.ledger.missing([chunk]))
-                work.add(chunk, wanted)
+                work.add(chunk, session.ledger.wanted(chunk))
         work.add_unmade(len(plan.unaskable))
         answers = session.ledger.read([request.request_hash for request in work.answered])
         return describe(estimate(work, answers, teacher, prices_of(teacher)), teacher)
@@ -199,7 +199,6 @@ class Session:
         self.endpoint = endpoint
         self._brief = brief
         self._journal = journal
-        self._retry = retry
         self._servers = servers
         self._address: str | None = None
         self.ledger = Ledger(journal, endpoint, retry)
@@ -256,20 +255,26 @@ class Session:
 
     def plan(self, form: str) -> Plan:
         """What is to be asked in this form."""
-        teacher, tables = self._teacher, self._inputs.tables
-        documents = chosen_documents(read_table(tables["core_documents"]), teacher.max_documents)
-        labels = read_table(tables["core_labels"], ["label_id", "label_name"])
-        needs_index = self.endpoint.prompt_kind == "candidates" or "phase-2-index" in teacher.variants
-        retrieval = self._retrieval(documents) if needs_index else None
-        questions = Questions(self.endpoint.prompt_kind, form, labels, retrieval, (teacher.candidate_count, teacher.given_count))
-        return Plan(documents, self.endpoint, form, teacher, questions)
+        teacher, kind = self._teacher, self.endpoint.prompt_kind
+        retrieval = self._retrieval if kind == "candidates" or "phase-2-index" in teacher.variants else None
+        questions = Questions(kind, form, self._labels, retrieval, (teacher.candidate_count, teacher.given_count))
+        return Plan(self._documents, self.endpoint, form, teacher, questions)
 
-    def _retrieval(self, documents: pl.DataFrame) -> Retrieval:
+    @cached_property
+    def _documents(self) -> pl.DataFrame:
+        return chosen_documents(read_table(self._inputs.tables["core_documents"]), self._teacher.max_documents)
+
+    @cached_property
+    def _labels(self) -> pl.DataFrame:
+        return read_table(self._inputs.tables["core_labels"], ["label_id", "label_name"])
+
+    @cached_property
+    def _retrieval(self) -> Retrieval:
         inputs = self._inputs
         index = open_label_index(self._run, inputs.artifacts["label_index"], inputs.tables["core_labels"])
         embedder = open_embedder(self._run, self._embed, self._embed.document_tokens)
         # every text has a vector before the first request: embedding beside the asking would slow both
-        embedder.embed(documents["document_text"].to_list(), log_progress("documents embedded"))
+        embedder.embed(self._documents["document_text"].to_list(), log_progress("documents embedded"))
         left_out = left_out_labels(read_table(inputs.tables["core_relevance"]))
         return Retrieval(index, embedder.embed, left_out)
 

@@ -3,7 +3,6 @@
 import json
 import signal
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,26 +22,13 @@ from tests.support.asked_sample import (
     Sample,
     Served,
     generate,
-    make_sample,
     sample_run,
-    serve,
     start_client,
     wait_for,
     write_relevance,
 )
 from warehouse.parquet import read_table
 from warehouse.stand_in_files import read_brief
-
-
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
-    return make_sample(tmp_path_factory.mktemp("sample"))
-
-
-@pytest.fixture(scope="module")
-def served(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serve(sample, tmp_path_factory.mktemp("served"), faults={"slow_ms": 20.0}) as server:
-        yield server
 
 
 def test_generate_traces_asks_a_changed_stand_in_again(sample: Sample, tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ from tests.support.asked_sample import (
     Sample,
     Served,
     generate,
-    make_sample,
     sample_run,
     serve,
     start_client,
@@ -29,17 +28,6 @@ from tests.support.runs import tiny_run
 from warehouse.journal import open_journal
 from warehouse.layout import journal_path
 from warehouse.parquet import read_table
-
-
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
-    return make_sample(tmp_path_factory.mktemp("sample"))
-
-
-@pytest.fixture(scope="module")
-def served(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serve(sample, tmp_path_factory.mktemp("served"), faults={"slow_ms": 20.0}) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

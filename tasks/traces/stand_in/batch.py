@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from schemas.errors import ConfigError
 from tasks.traces.stand_in.replies import Json, completion
 from tasks.traces.stand_in.server import Order, StandInServer
+from tasks.traces.stand_in.serving import COMPLETIONS
 
 MAX_REQUESTS = 50_000
 MAX_BYTES = 200_000_000
-URL = "/v1/chat/completions"
 AT_ONCE = 256
 NOT_RUN = {"hung", "dropped", "cut_body"}
 """Faults of a connection: in a batch the request is not run before the batch expires."""
@@ -82,8 +82,8 @@ def _read_line(number: int, line: str) -> tuple[str, Json]:
         raise ConfigError(f"batch line {number}: is no request with custom_id and body: {exc!r}") from exc
     if not isinstance(custom_id, str) or not isinstance(body, dict):
         raise ConfigError(f"batch line {number}: custom_id must be text and body an object")
-    if content.get("method") != "POST" or content.get("url") != URL:
-        raise ConfigError(f"batch line {number}: method must be POST and url {URL}")
+    if content.get("method") != "POST" or content.get("url") != COMPLETIONS:
+        raise ConfigError(f"batch line {number}: method must be POST and url {COMPLETIONS}")
     return custom_id, body
 
 
@@ -100,7 +100,7 @@ async def _run(server: StandInServer, order: Order) -> tuple[int, Json | str]:
     if order.refusal is not None:
         return order.refusal.status, order.refusal.content
     envelope, reply = await server.answer(order)
-    body = completion(envelope, reply, {"empty_choices": 0, "duplicate": 2}.get(order.fault or "", 1))
+    body = completion(envelope, reply, order.choice_count)
     return 200, "<html></html>" if order.fault in ("wrong_content_type", "broken_json") else body
 
 

@@ -136,6 +136,11 @@ class Order:
     attempt: int = 1
 
     @property
+    def choice_count(self) -> int:
+        """Choices of the answer: one but for two faults."""
+        return {"empty_choices": 0, "duplicate": 2}.get(self.fault or "", 1)
+
+    @property
     def again(self) -> str:
         """What tells this answer from the one before: sampling without a seed draws anew every time."""
         is_drawn = self.body.get("seed") is None and bool(self.body.get("temperature"))

@@ -105,12 +105,11 @@ class Completions:
         if order.fault == "wrong_content_type":
             return whole(HTML, kind="text/html")
         envelope, reply = await self._server.answer(order)
-        choice_count = {"empty_choices": 0, "duplicate": 2}.get(order.fault or "", 1)
         if order.body.get("stream"):
             options = order.body.get("stream_options")
             has_usage = isinstance(options, dict) and bool(options.get("include_usage"))
-            return streamed(order.fault, list(chunks(envelope, reply, choice_count, has_usage)))
-        content = json.dumps(completion(envelope, reply, choice_count), ensure_ascii=False)
+            return streamed(order.fault, list(chunks(envelope, reply, order.choice_count, has_usage)))
+        content = json.dumps(completion(envelope, reply, order.choice_count), ensure_ascii=False)
         if order.fault == "broken_json":
             return whole(content[: len(content) // 2])
         if order.fault == "cut_body":

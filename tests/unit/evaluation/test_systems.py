@@ -1,11 +1,11 @@
 import numpy as np
 import polars as pl
 
+from schemas.selections import of_whole_traces
 from tasks.evaluation.systems import (
     fetch_count,
     filtered_pairs,
     list_seeds,
-    of_whole_traces,
     rank_candidates,
     rank_retrieved,
     rank_teacher,

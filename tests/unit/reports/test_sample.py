@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import polars as pl
 
-from tasks.reports.sample import cut_text, sample_traces, trace_views, whole_traces
+from schemas.selections import whole_traces
+from tasks.reports.sample import cut_text, sample_traces, trace_views
 from tests.unit.reports.report_frames import REASONING, SAMPLE, STEPS, TRACES
 
 NAMES = {0: "vim", 1: "nano"}

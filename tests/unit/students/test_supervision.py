@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from schemas.errors import TrainingError
+from schemas.selections import of_whole_traces
 from tasks.students.matrices import empty_matrix
 from tasks.students.supervision import (
     DECAY,
@@ -13,7 +14,6 @@ from tasks.students.supervision import (
     Supervision,
     gold_supervision,
     grade_candidates,
-    of_whole_traces,
     read_supervision,
     refuse_too_little,
     without_phases,
