@@ -30,6 +30,7 @@ ANSWER_FORMATS = ("json", "tagged", "prose")
 PROMPT_KINDS = ("open", "candidates")
 VARIANTS = ("both", "phase-1", "phase-2-teacher", "phase-2-index", "phase-2-stranger")
 ASKED_FORMS = ("json_schema", "json", "tagged", "free")
+TOKEN_COLUMNS = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "answer_tokens")
 QUANTITIES = ("focus", "confusion", "confusion_floor", "shortlist_recall", "inflation")
 REJECT_REASONS = (
     # ingest
@@ -150,7 +151,10 @@ _FIELDS = (
     Field("request_count", pl.Int64, "Requests sent to the teacher."),
     Field("total_request_count", pl.Int64, "Requests behind the stage's rows, whichever run sent them."),
     Field("total_prompt_tokens", pl.Int64, "Tokens in behind the stage's rows, of all runs; null if unknown."),
+    Field("total_cached_tokens", pl.Int64, "The part of `total_prompt_tokens` that servers had cached; null if unknown."),
     Field("total_completion_tokens", pl.Int64, "Tokens out behind the stage's rows, of all runs; null if unknown."),
+    Field("total_reasoning_tokens", pl.Int64, "The part of `total_completion_tokens` spent on reasoning; null if unknown."),
+    Field("total_answer_tokens", pl.Int64, "The part of `total_completion_tokens` that is no reasoning; null if unknown."),
     Field("total_cost_usd", pl.Float64, "US dollars behind the stage's rows, of all runs; null if unknown."),
     Field("rows_in_count", pl.Int64, "Rows read."),
     Field("rows_out_count", pl.Int64, "Rows written."),

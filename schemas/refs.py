@@ -48,7 +48,10 @@ class StageCost(Frozen):
     cost_usd: float | None = None
     total_request_count: int = 0
     total_prompt_tokens: int | None = 0
+    total_cached_tokens: int | None = 0
     total_completion_tokens: int | None = 0
+    total_reasoning_tokens: int | None = 0
+    total_answer_tokens: int | None = 0
     total_cost_usd: float | None = None
     rows_in_count: int = 0
     rejected_count: int = 0

@@ -291,7 +291,8 @@ OUT_COSTS = Table(
     "tokens, money, seconds and rows of one stage of one run",
     _names(
         "run_id dataset stage is_reused request_count prompt_tokens cached_tokens completion_tokens reasoning_tokens "
-        "answer_tokens cost_usd total_request_count total_prompt_tokens total_completion_tokens total_cost_usd duration_s "
+        "answer_tokens cost_usd total_request_count total_prompt_tokens total_cached_tokens "
+        "total_completion_tokens total_reasoning_tokens total_answer_tokens total_cost_usd duration_s "
         "rows_in_count rows_out_count rejected_count"
     ),
     ("run_id", "stage"),
@@ -299,7 +300,7 @@ OUT_COSTS = Table(
     frozenset(
         _names(
             "prompt_tokens cached_tokens completion_tokens reasoning_tokens answer_tokens cost_usd total_prompt_tokens "
-            "total_completion_tokens total_cost_usd"
+            "total_cached_tokens total_completion_tokens total_reasoning_tokens total_answer_tokens total_cost_usd"
         )
     ),
 )

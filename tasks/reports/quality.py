@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from schemas.fields import TOKEN_COLUMNS
 from tasks.reports.cells import UNKNOWN, Cell, Grid, clip_text, count_text, money_text, percent_text, seconds_text
 from tasks.reports.charts import BarChart, bar_chart
 
@@ -96,9 +97,8 @@ def teacher_grid(costs: pl.DataFrame) -> Grid | None:
     if asked.is_empty():
         return None
     row = asked.row(0, named=True)
-    kinds = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "answer_tokens")
-    this = [_tokens(row[kind]) if row["request_count"] else NONE_SENT for kind in kinds]
-    every = [_tokens(row["total_prompt_tokens"]), "", _tokens(row["total_completion_tokens"]), "", ""]
+    this = [_tokens(row[kind]) if row["request_count"] else NONE_SENT for kind in TOKEN_COLUMNS]
+    every = [_tokens(row[f"total_{kind}"]) for kind in TOKEN_COLUMNS]
     spent = money_text(row["cost_usd"]) if row["request_count"] else NONE_SENT
     rows = (
         ("this run", f"{row['request_count']:,}", *this, spent),

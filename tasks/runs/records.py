@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from schemas.fields import TOKEN_COLUMNS
 from schemas.refs import StageCost, StageOutput
 from schemas.tables import OUT_COSTS
 
@@ -19,8 +20,8 @@ PUBLISHED_SCHEMA = {
 }
 
 
-SPENT = ("request_count", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "answer_tokens")
-TOTALS = ("total_request_count", "total_prompt_tokens", "total_completion_tokens", "total_cost_usd")
+SPENT = ("request_count", *TOKEN_COLUMNS)
+TOTALS = ("total_request_count", *(f"total_{name}" for name in TOKEN_COLUMNS), "total_cost_usd")
 
 
 def _spent(cost: StageCost, is_reused: bool) -> dict[str, float | None]:

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from schemas.errors import TeacherError
+from schemas.fields import TOKEN_COLUMNS
 from schemas.refs import StageCost
 from schemas.tables import RAW_TRACES
 from tasks.traces.answers import Answer, is_answered
 from tasks.traces.plan import Asked
-
-TOKEN_COLUMNS = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "answer_tokens")
 
 
 @dataclass
@@ -44,18 +43,12 @@ def _plus(total: int | None, more: int | None) -> int | None:
 
 def stage_cost(sent: Spending, behind: Spending) -> StageCost:
     """What this run used, and what all answers behind the rows used, whichever run asked them."""
-    tokens = sent.tokens
     return StageCost(
         request_count=sent.request_count,
-        prompt_tokens=tokens["prompt_tokens"],
-        cached_tokens=tokens["cached_tokens"],
-        completion_tokens=tokens["completion_tokens"],
-        reasoning_tokens=tokens["reasoning_tokens"],
-        answer_tokens=tokens["answer_tokens"],
+        **sent.tokens,
         cost_usd=sent.cost_usd if sent.request_count > sent.failed_count else None,
         total_request_count=behind.request_count,
-        total_prompt_tokens=behind.tokens["prompt_tokens"],
-        total_completion_tokens=behind.tokens["completion_tokens"],
+        **{f"total_{name}": count for name, count in behind.tokens.items()},
         total_cost_usd=behind.cost_usd if behind.request_count > behind.failed_count else None,
         rows_in_count=behind.request_count,
         rejected_count=sent.failed_count,

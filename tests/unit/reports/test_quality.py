@@ -52,12 +52,13 @@ def test_cost_grid_marks_what_was_reused() -> None:
 def test_teacher_grid_shows_this_run_beside_all_runs_and_unknown_as_unknown() -> None:
     row = cost("trace", 2, 0.5, 500) | {
         "cached_tokens": 100, "reasoning_tokens": None, "answer_tokens": None, "total_request_count": 7,
-        "total_prompt_tokens": 900, "total_completion_tokens": 800, "total_cost_usd": None,
+        "total_prompt_tokens": 900, "total_cached_tokens": 300, "total_completion_tokens": 800, "total_answer_tokens": 70,
+        "total_cost_usd": None,
     }  # fmt: skip
     grid = teacher_grid(table("out_costs", [row]))
     assert grid is not None
     assert [cell.text for cell in grid.rows[0]] == ["this run", "2", "500", "100", "500", "unknown", "unknown", "$0.50"]
-    assert [cell.text for cell in grid.rows[1]] == ["all runs together", "7", "900", "", "800", "", "", "unknown"]
+    assert [cell.text for cell in grid.rows[1]] == ["all runs together", "7", "900", "300", "800", "unknown", "70", "unknown"]
 
 
 def test_teacher_grid_of_stages_that_ask_nobody_is_none() -> None:
