@@ -1,92 +1,104 @@
 """Mentions to labels, rung by rung: id, exact name, normalised name, fuzzy name, nearest vector. Each distinct text once."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
-from rapidfuzz import fuzz, process
-from sklearn.feature_extraction.text import CountVectorizer
 
 from tasks.labels.search import NO_LABEL, LabelIndex, Vectors
 from tasks.parsing.drafts import UNLINKED, Link
-from tasks.parsing.names import Catalogue, normalise
+from tasks.parsing.names import Catalogue, NameParts, head_of, normalise
+from tasks.parsing.near_names import NearNames
+from tasks.parsing.spelling import DIGITS, WordMatcher, spelling_similarity
 
-FUZZY_BLOCK = 64
-"""Mentions a sparse product: 64 against 63,000 labels stay below 50 MB."""
+NEAR_COUNT = 30
+"""Names of most shared trigrams that are compared word by word."""
 
-WORD_SIMILARITY = 60.0
-"""Least similarity (0 to 100) of every word of a fuzzy mention to some word of the name: `-doc` does not link to `-dev`."""
+LEAST_LEAD = 0.02
+"""A link leads the next label by so much: twins are left alone."""
 
-DIGITS = re.compile(r"\d+")
+PART_MARK = re.compile(r":\s+|\s+[-–—]+\s+|\s+\(")
+"""Between the two parts of a name as people write it: `vim: editor`, `editor - vim`, `editor (vim)`."""
+
+HEAD_WEIGHT, SAID_WEIGHT = 0.5, 0.75
+"""A name in two parts is as close as its head is spelt, and as the rest agrees; there what is said counts three times as
+much as what is left out."""
+
+LEAST_ALONE = 0.8
+"""Least similarity of a single word to the part after `: `: without a head beside it one letter in five may be wrong."""
+
+Words = tuple[str, ...]
 
 
 class FuzzyNames:
-    """Names by spelling: those that share enough character trigrams are compared, the others cannot be close."""
+    """Names by spelling, compared part by part: a typed head like the head, what follows like the tail."""
 
-    def __init__(self, names: dict[str, int]) -> None:
-        """Index normalised names, each with its label."""
-        self._names = list(names)
-        self._label_ids = list(names.values())
-        self._lengths = np.array([len(name) for name in self._names])
-        self._trigrams = CountVectorizer(analyzer="char", ngram_range=(3, 3), lowercase=False, binary=True, dtype=np.int32)
-        self._matrix = self._trigrams.fit_transform(_padded(self._names)).T.tocsr()
+    def __init__(self, catalogue: Catalogue) -> None:
+        """Index the names of a catalogue."""
+        self._catalogue = catalogue
+        self._matcher = WordMatcher(catalogue.rarity, catalogue.is_word)
+        keys = catalogue.keys
+        self._label_ids = list(keys.values())
+        self._near = NearNames(list(keys))
+        self._parts: dict[int, NameParts] = {}
 
-    def link(self, texts: Sequence[str], threshold: float) -> dict[str, Link]:
-        """The texts with one best name of at least `threshold` similarity (rapidfuzz ratio / 100) and no equal rival.
+    def link(self, text: str, threshold: float) -> Link | None:
+        """The label whose name is closest to the text, if that is `threshold` (0 to 1) close, and no other label as close."""
+        best, label_id, next_best = 0.0, None, 0.0
+        for near_id, closeness in self._compare_near(text):
+            if closeness > best:
+                best, label_id, next_best = closeness, near_id, best
+            else:
+                next_best = max(next_best, closeness)
+        return Link(label_id, "fuzzy", best) if best >= threshold and best - next_best > LEAST_LEAD else None
 
-        A link also needs the same numbers on both sides, and no word that is foreign to the name.
-        """
-        links: dict[str, Link] = {}
-        for start in range(0, len(texts), FUZZY_BLOCK):
-            block = texts[start : start + FUZZY_BLOCK]
-            keys = [normalise(text) for text in block]
-            shared = self._trigrams.transform(_padded(keys)) @ self._matrix
-            for row, (text, key) in enumerate(zip(block, keys, strict=True)):
-                part = slice(shared.indptr[row], shared.indptr[row + 1])
-                near = self._close(key, shared.indices[part], shared.data[part], threshold)
-                link = self._best(key, near, threshold)
-                if link is not None:
-                    links[text] = link
-        return links
+    def _compare_near(self, text: str) -> Iterator[tuple[int, float]]:
+        key = normalise(text)
+        words, orders = tuple(key.split()), _orders(text)
+        is_headed = head_of(text) is not None
+        for label_id in dict.fromkeys(self._label_ids[row] for row in self._near.find(key, NEAR_COUNT).tolist()):
+            if label_id not in self._parts:
+                self._parts[label_id] = self._catalogue.parts_of(label_id)
+            yield label_id, self._closeness(words, orders, is_headed, self._parts[label_id])
 
-    def _close(self, key: str, rows: NDArray[np.int32], shared: NDArray[np.int32], threshold: float) -> NDArray[np.int32]:
-        """Rows of names that can reach the threshold.
+    def _closeness(self, words: Words, orders: Sequence[tuple[Words, Words]], is_headed: bool, name: NameParts) -> float:
+        found = [self._spelt(words, name.head)] if name.has_own_head else []
+        found += [self._in_two_parts(head, tail, name) for head, tail in orders if name.tail]
+        if not name.tail or not is_headed:
+            found.append(self._described(words, name.head + name.tail))
+        if name.has_own_tail and not is_headed:
+            found.append(self._described(words, name.tail))
+        return max(found, default=0.0)
 
-        A ratio of t allows (1 - t)(a + b) insertions and deletions over lengths a and b, each breaks three trigrams, and
-        b is at most a (2 - t) / t.
-        """
-        trigram_count = len({key[i : i + 3] for i in range(len(key) - 2)}) + 2
-        most_changes = int((1 - threshold) * len(key) * 2 / max(threshold, 0.5) + 1e-6)
-        is_near = shared >= trigram_count - 3 * most_changes
-        rows, shared = rows[is_near], shared[is_near]
-        changes = ((1 - threshold) * (len(key) + self._lengths[rows]) + 1e-6).astype(np.int64)
-        is_near = (np.abs(self._lengths[rows] - len(key)) <= changes) & (shared >= trigram_count - 3 * changes)
-        return np.asarray(rows[is_near], dtype=np.int32)
+    def _in_two_parts(self, head: Words, tail: Words, name: NameParts) -> float:
+        spelt = self._spelt(head, name.head)
+        if not spelt:
+            return 0.0
+        rest = self._matcher.compare(tail, name.tail)
+        return HEAD_WEIGHT * spelt + (1 - HEAD_WEIGHT) * (SAID_WEIGHT * rest.said_frac + (1 - SAID_WEIGHT) * rest.named_frac)
 
-    def _best(self, key: str, near: NDArray[np.int32], threshold: float) -> Link | None:
-        if not len(near):
-            return None
-        names = [self._names[i] for i in near.tolist()]
-        scores = process.cdist([key], names, scorer=fuzz.ratio, score_cutoff=100 * threshold, dtype=np.float32)[0]
-        best = float(scores.max())
-        winners = {self._label_ids[near[i]]: names[i] for i in np.flatnonzero(scores == best).tolist()} if best else {}
-        if len(winners) != 1:
-            return None
-        label_id, name = winners.popitem()
-        return Link(label_id, "fuzzy", best / 100) if _is_same_name(key, name) else None
+    def _spelt(self, words: Words, name_words: Words) -> float:
+        """Closeness of the spelling of the same words in the same number, or of one word written as two."""
+        if "".join(words) == "".join(name_words):
+            return 1.0
+        similarity = spelling_similarity(words, name_words) if len(words) == len(name_words) else 0.0
+        if not similarity:
+            return 0.0
+        agreement = self._matcher.compare(words, name_words, allows_foreign=False)
+        return 0.0 if agreement.is_foreign or agreement.is_missing else similarity
 
-
-def _padded(keys: Sequence[str]) -> list[str]:
-    return [f"\x02{key}\x03" for key in keys]
+    def _described(self, words: Words, name_words: Words) -> float:
+        """Closeness of a text whose every word is one of the name's."""
+        agreement = self._matcher.compare(words, name_words, allows_foreign=False)
+        closeness = 0.0 if agreement.is_foreign else min(agreement.said_frac, agreement.named_frac)
+        return closeness if len(words) > 1 or closeness >= LEAST_ALONE else 0.0
 
 
-def _is_same_name(key: str, name: str) -> bool:
-    if sorted(DIGITS.findall(key)) != sorted(DIGITS.findall(name)):
-        return False
-    words = process.cdist(key.split(), name.split(), scorer=fuzz.ratio, dtype=np.float32)
-    return bool((words.max(axis=1) >= WORD_SIMILARITY).all())
+def _orders(text: str) -> list[tuple[Words, Words]]:
+    """The text cut in two at its first and at its last mark, each half taken as the head."""
+    marks = list(PART_MARK.finditer(text))
+    cuts = dict.fromkeys((normalise(text[: mark.start()]), normalise(text[mark.end() :])) for mark in (*marks[:1], *marks[-1:]))
+    pairs = [(tuple(left.split()), tuple(right.split())) for left, right in cuts if left and right]
+    return pairs + [(right, left) for left, right in pairs]
 
 
 @dataclass(frozen=True)
@@ -96,27 +108,37 @@ class NearestLabels:
     embed: Callable[[Sequence[str]], Vectors]
     index: LabelIndex
 
-    def link(self, texts: Sequence[str], threshold: float) -> dict[str, Link]:
-        """The texts whose nearest label has at least `threshold` cosine."""
+    def link(self, texts: Sequence[str], threshold: float, lead: float) -> dict[str, Link]:
+        """The texts whose nearest label has at least `threshold` cosine, and `lead` more than the next label's."""
         if not texts:
             return {}
-        ranking = self.index.search(self.embed(texts), 1)
+        ranking = self.index.search(self.embed(texts), 2)
         links: dict[str, Link] = {}
-        for text, label_id, cosine in zip(texts, ranking.label_ids[:, 0].tolist(), ranking.scores[:, 0].tolist(), strict=True):
-            if label_id != NO_LABEL and cosine >= threshold:
+        for text, label_id, (cosine, next_best) in zip(
+            texts, ranking.label_ids[:, 0].tolist(), ranking.scores.tolist(), strict=True
+        ):
+            if label_id != NO_LABEL and cosine >= threshold and cosine - next_best >= lead:
                 links[text] = Link(label_id, "vector", min(max(cosine, 0.0), 1.0))
         return links
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Least closeness of a fuzzy link, least cosine of a vector link, and its least lead over the next label's cosine."""
+
+    fuzzy: float
+    vector: float
+    vector_lead: float
 
 
 class MentionLinker:
     """The ladder; remembers every text it linked or could not link."""
 
-    def __init__(self, catalogue: Catalogue, nearest: NearestLabels, fuzzy_threshold: float, vector_threshold: float) -> None:
-        """Take the label names, the label vectors and the two thresholds; the fuzzy index is built at its first use."""
+    def __init__(self, catalogue: Catalogue, nearest: NearestLabels, thresholds: Thresholds) -> None:
+        """Take the label names and the label vectors; the fuzzy index is built at its first use."""
         self.catalogue = catalogue
         self._nearest = nearest
-        self._fuzzy_threshold = fuzzy_threshold
-        self._vector_threshold = vector_threshold
+        self._thresholds = thresholds
         self._fuzzy: FuzzyNames | None = None
         self._links: dict[str, Link] = {}
 
@@ -127,9 +149,22 @@ class MentionLinker:
         return {text: self._links[text] if link is None else link for text, link in by_name.items()}
 
     def _climb(self, texts: list[str]) -> None:
-        wordy = [text for text in texts if normalise(text)]
-        if wordy and self._fuzzy is None:
-            self._fuzzy = FuzzyNames(self.catalogue.keys)
-        links = self._fuzzy.link(wordy, self._fuzzy_threshold) if self._fuzzy else {}
-        links |= self._nearest.link([text for text in wordy if text not in links], self._vector_threshold)
-        self._links |= {text: links.get(text, UNLINKED) for text in texts}
+        links = {text: self.catalogue.lookup_loosely(text) if normalise(text) else UNLINKED for text in texts}
+        links |= {text: self._by_spelling(text) for text, link in links.items() if link is None}
+        described = [text for text, link in links.items() if link is None and is_description(text)]
+        nearest = self._nearest.link(described, self._thresholds.vector, self._thresholds.vector_lead)
+        links |= {text: link for text, link in nearest.items() if self._has_numbers_of(text, link)}
+        self._links |= {text: link or UNLINKED for text, link in links.items()}
+
+    def _has_numbers_of(self, text: str, link: Link) -> bool:
+        name = self.catalogue.parts_of(link.label_id) if link.label_id is not None else None
+        return name is not None and set(DIGITS.findall(normalise(text))) <= set(DIGITS.findall(" ".join(name.head + name.tail)))
+
+    def _by_spelling(self, text: str) -> Link | None:
+        self._fuzzy = self._fuzzy or FuzzyNames(self.catalogue)
+        return self._fuzzy.link(text, self._thresholds.fuzzy)
+
+
+def is_description(text: str) -> bool:
+    """True for running words, which may say what a label means; `vim-gtk` and `vim: editor` are names, which are spelt."""
+    return head_of(text) is None and (len(text.split()) > 1 or text.strip().isalpha())

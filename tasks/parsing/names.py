@@ -1,9 +1,11 @@
 """Label names as a dictionary: look a mention up, and find names in running text. Ambiguous names never link."""
 
+import math
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from tasks.parsing.drafts import UNLINKED, Link
 
@@ -15,6 +17,14 @@ AMBIGUOUS = -1
 NORMALISED_SCORE = 0.95
 JOINERS = "-_.+@:"
 """Between two word characters these make one name: `vim` is not named in `vim-gtk`."""
+
+WRAPPING = re.compile(
+    r"^(?:(?:an?|the|maybe|perhaps|possibly|probably|likely)\s+)+"
+    r"|(?:[,;]?\s+(?:(?:package|tool|label|tag|category|topic|class|entry|item)s?|(?:current|latest|any)\s+version"
+    r"|[(\[](?:recommended|optional|maybe|likely|possibly|preferred|main|primary|secondary)[)\]]))+$",
+    re.IGNORECASE,
+)
+"""Words around a name that are no part of it: taken off where the rest is a name."""
 
 COMMON = frozenset(
     re.findall(
@@ -60,6 +70,15 @@ def head_of(name: str) -> str | None:
     return head if colon and head else None
 
 
+class NameParts(NamedTuple):
+    """A name's normalised words before and after `: ` (without one it is all head), and whether no other label shares them."""
+
+    head: tuple[str, ...]
+    tail: tuple[str, ...]
+    has_own_head: bool
+    has_own_tail: bool
+
+
 def _claim(names: dict[str, int], key: str, label_id: int) -> None:
     if key:
         names[key] = label_id if names.get(key, label_id) == label_id else AMBIGUOUS
@@ -75,6 +94,8 @@ class Catalogue:
         self._exact: dict[str, int] = {}
         self._normal: dict[str, int] = {}
         self._heads: dict[str, int] = {}
+        self._tails: dict[str, int] = {}
+        self._turned: dict[str, int] = {}
         uses: Counter[str] = Counter()
         for label_id, uid, name in zip(label_ids, uids, names, strict=True):
             tokens = normalise(name)
@@ -83,11 +104,16 @@ class Catalogue:
                 _claim(self._normal, key, label_id)
             head = head_of(name)
             if head is not None:
-                _claim(self._heads, normalise(head), label_id)
+                self._claim_parts(normalise(head), normalise(name[len(head) :]), label_id)
             uses.update(set(tokens.split()))
         self._uses = uses
         self._many_uses = max(4, len(names) // 1000)
         self._widths = self._scan_widths()
+
+    def _claim_parts(self, head: str, tail: str, label_id: int) -> None:
+        _claim(self._heads, head, label_id)
+        _claim(self._tails, tail, label_id)
+        _claim(self._turned, f"{tail} {head}" if tail and head else "", label_id)
 
     def _scan_widths(self) -> dict[str, tuple[int, ...]]:
         widths: dict[str, set[int]] = {}
@@ -100,6 +126,26 @@ class Catalogue:
     def keys(self) -> dict[str, int]:
         """Every unambiguous normalised name, identifier and head, with its label."""
         return {k: v for k, v in {**self._heads, **self._normal}.items() if v != AMBIGUOUS}
+
+    def rarity(self, word: str) -> float:
+        """Weight of a word: the logarithm of labels over the labels that use it, above 0."""
+        return math.log(1 + len(self._names) / (1 + self._uses[word]))
+
+    def is_word(self, word: str) -> bool:
+        """True if some label uses the word."""
+        return word in self._uses
+
+    def parts_of(self, label_id: int) -> NameParts:
+        """The words of a label's name before and after `: `."""
+        name = self._names[label_id]
+        head = head_of(name)
+        head_key, tail_key = normalise(name if head is None else head), "" if head is None else normalise(name[len(head) :])
+        return NameParts(
+            tuple(head_key.split()),
+            tuple(tail_key.split()),
+            self._heads.get(head_key, self._normal.get(head_key)) == label_id,
+            self._tails.get(tail_key) == label_id,
+        )
 
     def has_tail(self, label_id: int | None) -> bool:
         """True if the label's name goes on after `: `."""
@@ -141,6 +187,25 @@ class Catalogue:
             return _link(found, "normalised", NORMALISED_SCORE)
         return self._lookup_cut_name(text)
 
+    def lookup_loosely(self, text: str) -> Link | None:
+        """Link what `lookup` does not know, but is a known name in other words.
+
+        These are the part after `: ` alone, the two parts in the other order (`editor (vim)`), and a name in wrapping words
+        (`the vim package`).
+
+        Returns:
+            As `lookup`.
+        """
+        key = normalise(text)
+        found = self._tails.get(key)
+        if found is None:
+            found = self._turned.get(key)
+        if found is not None:
+            return _link(found, "normalised", NORMALISED_SCORE)
+        bare = WRAPPING.sub("", text.strip())
+        link = self.lookup(bare) if normalise(bare) not in ("", key) else None
+        return link and _link(AMBIGUOUS if link.label_id is None else link.label_id, "normalised", NORMALISED_SCORE)
+
     def lookup_id(self, text: str) -> Link | None:
         """Link `[12]`, `[12] name` or `12` by label number; None if there is no such number."""
         match = BRACKET_ID.match(text) or BARE_ID.fullmatch(text)
@@ -149,14 +214,15 @@ class Catalogue:
         return Link(int(match[1]), "id", 1.0)
 
     def _lookup_cut_name(self, text: str) -> Link | None:
-        """`vim: Vi IMproved` for `vim: Vi IMproved - enhanced vi editor`: same head, and half of its other words."""
+        """`vim: Vi IMproved` for `vim: Vi IMproved - enhanced vi editor`: same head, and half of its other words by rarity."""
         head = head_of(text)
         found = self._heads.get(normalise(head), AMBIGUOUS) if head else AMBIGUOUS
         if head is None or found == AMBIGUOUS:
             return None
-        words = set(normalise(text[len(head) :]).split())
-        shared = words & set(normalise(self._names[found]).split())
-        return _link(found, "normalised", NORMALISED_SCORE) if words and 2 * len(shared) >= len(words) else None
+        weights = {word: self.rarity(word) for word in normalise(text[len(head) :]).split()}
+        shared = weights.keys() & set(normalise(self._names[found]).split())
+        is_same = weights and 2 * sum(weights[word] for word in shared) >= sum(weights.values())
+        return _link(found, "normalised", NORMALISED_SCORE) if is_same else None
 
     def find_names(self, text: str, start: int, end: int) -> Iterator[tuple[int, int, int]]:
         """Names in running text, longest first from the left: (start, end, label), never overlapping."""

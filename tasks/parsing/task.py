@@ -9,7 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from schemas.config import EmbedConfig, ParseConfig
 from schemas.refs import RunRef, StageCost, StageInputs, StageResult
 from tasks.labels.task import open_embedder, open_label_index
-from tasks.parsing.linking import MentionLinker, NearestLabels
+from tasks.parsing.linking import MentionLinker, NearestLabels, Thresholds
 from tasks.parsing.names import Catalogue
 from tasks.parsing.tables import WRITTEN, parse_rows, refuse_many_rejects
 from warehouse.parquet import read_table, write_table
@@ -39,4 +39,5 @@ def open_linker(run: RunRef, inputs: StageInputs, parse: ParseConfig, embed: Emb
     catalogue = Catalogue(labels["label_id"].to_list(), labels["label_uid"].to_list(), labels["label_name"].to_list())
     index = open_label_index(run, inputs.artifacts["label_index"], inputs.tables["core_labels"])
     nearest = NearestLabels(open_embedder(run, embed, embed.label_tokens).embed, index)
-    return MentionLinker(catalogue, nearest, parse.fuzzy_threshold, parse.vector_threshold)
+    thresholds = Thresholds(parse.fuzzy_threshold, parse.vector_threshold, parse.vector_lead)
+    return MentionLinker(catalogue, nearest, thresholds)

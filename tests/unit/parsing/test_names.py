@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tasks.parsing.drafts import UNLINKED, Link
 from tasks.parsing.names import Catalogue, normalise
@@ -50,6 +52,73 @@ def test_lookup_of_an_ambiguous_name_does_not_guess(text: str) -> None:
 
 def test_lookup_does_not_take_a_head_with_a_foreign_rest() -> None:
     assert small_catalogue().lookup("vim: a river in the north of nowhere") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "uid"),
+    [
+        ("pager program similar to more", "less"),
+        ("terminal multiplexer with VT100/ANSI terminal emulation (screen)", "screen"),
+        ("audio - works-with", "works-with::audio"),
+        ("the vim package", "vim"),
+        ("maybe the Vim", "vim"),
+        ("works-with: audio (recommended)", "works-with::audio"),
+        ("git, latest version", "git"),
+    ],
+)
+def test_lookup_loosely_takes_a_tail_either_order_and_wrapped_names(text: str, uid: str) -> None:
+    assert small_catalogue().lookup(text) is None
+    assert small_catalogue().lookup_loosely(text) == Link(ID[uid], "normalised", 0.95)
+
+
+@pytest.mark.parametrize("text", ["the", "the package", "a river", "the river package", "vim rivers", "", "???"])
+def test_lookup_loosely_knows_no_other_words(text: str) -> None:
+    assert small_catalogue().lookup_loosely(text) is None
+
+
+def test_lookup_loosely_of_a_part_that_labels_share_does_not_guess() -> None:
+    catalogue = Catalogue(range(3), ["a", "b", "c"], ["one: shared words", "two: shared words", "one: other words"])
+    for text in ("shared words", "the one", "one (recommended)"):
+        assert catalogue.lookup_loosely(text) == UNLINKED
+    assert catalogue.lookup_loosely("shared words (two)") == Link(1, "normalised", 0.95)
+
+
+def test_lookup_of_a_cut_name_counts_rare_words_more() -> None:
+    names = [f"lib{i}: thing {i} - Rust source code" for i in range(20)]
+    catalogue = Catalogue(range(20), names, names)
+    assert catalogue.lookup("lib3: thing 3 - Rust") == Link(3, "normalised", 0.95)
+    assert catalogue.lookup("lib3: river 7 - Rust source code") is None
+
+
+def test_parts_of_tells_parts_that_labels_share() -> None:
+    catalogue = Catalogue(range(3), ["a", "b", "c"], ["One: a b", "Two: a b", "three"])
+    assert catalogue.parts_of(0) == (("one",), ("a", "b"), True, False)
+    assert catalogue.parts_of(2) == (("three",), (), True, False)
+
+
+def test_rarity_falls_with_use_and_stays_above_0() -> None:
+    catalogue = Catalogue(range(3), ["u1", "u2", "u3"], ["a b", "a c", "a d"])
+    assert catalogue.rarity("x") > catalogue.rarity("b") > catalogue.rarity("a") > 0
+    assert catalogue.is_word("b")
+    assert not catalogue.is_word("x")
+
+
+ODD_NAME = st.text(st.sampled_from("ab1 :,-\"'(\n\u200b\u200f\u202eאبß漢"), min_size=1, max_size=12)
+
+
+@given(st.lists(ODD_NAME, min_size=1, max_size=8, unique_by=str.strip), ODD_NAME)
+def test_lookups_find_every_exact_name_and_no_ambiguous_one(names: list[str], text: str) -> None:
+    catalogue = Catalogue(range(len(names)), [f"uid {i}" for i in range(len(names))], names)
+    keys = [normalise(name) for name in names]
+    for label_id, (name, key) in enumerate(zip(names, keys, strict=True)):
+        link = catalogue.lookup(name)
+        if name == name.strip():
+            assert link == Link(label_id, "exact", 1.0)
+        assert not key or (link is not None and link.label_id in (label_id, None))
+        spelt_otherwise = catalogue.lookup(f"«{key}»")
+        assert keys.count(key) == 1 or not key or spelt_otherwise == UNLINKED
+    found = catalogue.lookup_loosely(text)
+    assert found is None or found == UNLINKED or normalise(text)
 
 
 def test_lookup_takes_numbers_only_where_labels_had_numbers() -> None:

@@ -12,13 +12,13 @@ from schemas.errors import InputFormatError
 from schemas.fields import VARIANTS
 from schemas.tables import RAW_TRACES, TABLES
 from tasks.labels.search import LabelIndex, Vectors
-from tasks.parsing.linking import MentionLinker, NearestLabels
+from tasks.parsing.linking import MentionLinker, NearestLabels, Thresholds
 from tasks.parsing.tables import ParsedTables, parse_rows, refuse_many_rejects, trace_id_of
 from tests.unit.parsing.catalogue import ID, LABELS, NAME, small_catalogue
 
 INDEX = LabelIndex(np.arange(len(LABELS), dtype=np.int32), np.eye(len(LABELS), dtype=np.float32))
 NOWHERE = NearestLabels(lambda texts: np.zeros((len(texts), len(LABELS)), np.float32), INDEX)
-LINKER = MentionLinker(small_catalogue(), NOWHERE, 0.9, 0.8)
+LINKER = MentionLinker(small_catalogue(), NOWHERE, Thresholds(0.7, 0.8, 0.15))
 
 ANSWER = json.dumps(
     {
@@ -103,7 +103,7 @@ def test_parse_rows_sends_no_more_than_a_thousand_texts_of_a_trace_up_the_costly
         tried.extend(texts)
         return np.zeros((len(texts), len(LABELS)), np.float32)
 
-    linker = MentionLinker(small_catalogue(), NearestLabels(embed, INDEX), 0.9, 0.8)
+    linker = MentionLinker(small_catalogue(), NearestLabels(embed, INDEX), Thresholds(0.7, 0.8, 0.15))
     answer = json.dumps({"shortlist": [*names, "x" * 5000], "answer": ["vim"]})
     tables = parse_rows(raw_rows({"completion_text": answer}), linker)
     assert tried == names[:1000]
