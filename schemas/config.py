@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -33,15 +33,34 @@ class IndexConfig(Section):
     """The label index and its gate."""
 
     exact_below_count: int = Field(50_000, ge=0, description="Below this many labels search is an exact matrix product.")
-    connectivity: int = Field(
-        32, ge=4, le=128, description="usearch graph degree; 32 finds .967 of the top 100 of 100k, 16 .919."
+    graph_form: Literal["i8", "f16", "b1"] = Field(
+        "i8", description="Numbers in the usearch graph: 8-bit, half precision or signs; what it finds is rescored."
     )
+    vector_form: Literal["float32", "float16", "int8"] = Field(
+        "int8", description="Vectors that rescore what a graph finds; int8 loses .003 of recall@100 and halves the file."
+    )
+    connectivity: int = Field(16, ge=4, le=128, description="usearch graph degree.")
     expansion_add: int = Field(128, ge=8, le=4096, description="usearch candidates while building.")
-    expansion_search: int = Field(512, ge=8, le=8192, description="usearch candidates while searching; 4 to 5 times k.")
+    expansion_search: int = Field(256, ge=8, le=8192, description="usearch candidates while searching.")
+    target_recall: Fraction | None = Field(
+        None,
+        description="Recall@100: the cheapest form, degree and expansion that reach it are taken; null: as set above.",
+    )
+    keep_graph: bool = Field(True, description="Take over the dataset's last graph, adding and removing what changed.")
+    rebuild_above_frac: Fraction = Field(0.2, description="Changed share of the labels above which it is built anew.")
     recall_sample_count: int = Field(500, ge=10, le=100_000, description="Queries for recall against exact search.")
     min_recall_at_10: Fraction = Field(0.98, description="Below this recall@10 the index refuses to serve.")
     min_recall_at_100: Fraction = Field(0.95, description="Below this recall@100 the index refuses to serve.")
-    seed: int = Field(0, description="Draws the sample of queries.")
+    seed: int = Field(0, description="Draws the sample of queries, and of labels that forms are tried on.")
+
+    @model_validator(mode="after")
+    def _target_above_floor(self) -> "IndexConfig":
+        if self.target_recall is not None and not self.min_recall_at_100 <= self.target_recall < 1:
+            raise ValueError(
+                f"index.target_recall = {self.target_recall}: it must lie from index.min_recall_at_100 = "
+                f"{self.min_recall_at_100} to below 1, which only exact search reaches (index.exact_below_count)"
+            )
+        return self
 
 
 class FaultRates(Section):
