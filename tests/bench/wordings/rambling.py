@@ -270,7 +270,7 @@ def _concluded(aloud: Aloud) -> Iterator[Said]:
     if aloud.draw.random() < 0.5:
         yield Said(f"{lead}{_enumerated([aloud.names[place] for place in kept])}.", "answer", names=tuple(kept))
     else:
-        yield Said(f"{lead.rstrip(' :')}:\n", "answer")
+        yield Said(f"{lead.rstrip()}\n", "answer")
         yield from (Said(f"{aloud.names[place]}\n", "answer", names=(place,)) for place in kept)
 
 
@@ -279,13 +279,16 @@ def _enumerated(names: list[str]) -> str:
 
 
 def _broken(said: list[Said]) -> list[Said]:
-    """Paragraphs of three to five sentences."""
-    return [
-        Said(f"{one.text.rstrip()}\n\n", one.phase, one.subject, one.verdict, one.names)
-        if (at % 4 == 3 or at == len(said) - 1) and one.text.rstrip().endswith((".", "?"))
-        else one
-        for at, one in enumerate(said)
-    ]
+    """Paragraphs of some four sentences; what belongs to one candidate stays together."""
+    broken, since = [], 0
+    for at, one in enumerate(said):
+        since += 1
+        is_whole = one.phase == "shortlist" or one.verdict != "none"
+        is_end = at == len(said) - 1 or (since >= 4 and is_whole and one.text.endswith((". ", "? ")))
+        since = 0 if is_end else since
+        text = f"{one.text.rstrip()}\n\n" if is_end else one.text
+        broken.append(Said(text, one.phase, one.subject, one.verdict, one.names))
+    return broken
 
 
 def _capital(text: str) -> str:
