@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -25,6 +25,8 @@ ALLOWED = (
     "allowed are a sentence-transformers folder (it has modules.json) with any pooling, or a text encoder (BERT and its kin) "
     "with its tokenizer, whose token vectors are averaged"
 )
+
+TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,16 @@ def load_encoder(model: str, token_count: int, batch_size: int) -> Encoder:
     Raises:
         ConfigError: the folder is no sentence embedder, or the model cannot take texts that long.
     """
+    from safetensors import SafetensorError
+
     location = model_location(model)
     try:
         loaded = _load(model, location)
-    except (OSError, ValueError, KeyError, ImportError) as exc:
+    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as exc:
         raise ConfigError(f"embed.model = {model!r} cannot be loaded from {location}: {exc}; {ALLOWED}") from exc
-    _refuse_length(model, loaded, token_count)
-    loaded.max_seq_length = token_count
+    prompts = [name for name, prompt in loaded.prompts.items() if prompt]
+    if prompts and loaded.default_prompt_name is None:
+        logger.info("embedder %s: its prompts (%s) are not used, as none is its default", model, ", ".join(prompts))
 
     def encode(texts: list[str]) -> Vectors:
         out = loaded.encode(
@@ -86,11 +91,7 @@ def load_encoder(model: str, token_count: int, batch_size: int) -> Encoder:
         )
         return np.asarray(out, dtype=np.float32)
 
-    def lengths(texts: list[str]) -> Lengths:
-        ids = loaded.tokenizer(texts, truncation=True, max_length=token_count)["input_ids"]
-        return np.array([len(row) for row in ids], np.int64)
-
-    return Encoder(encode, lengths)
+    return Encoder(encode, _cut(model, loaded, token_count))
 
 
 def _load(model: str, location: Path) -> "SentenceTransformer":
@@ -106,6 +107,33 @@ def _load(model: str, location: Path) -> "SentenceTransformer":
     return SentenceTransformer(modules=[encoder, Pooling(encoder.get_embedding_dimension(), "mean")])
 
 
+def _cut(model: str, loaded: "SentenceTransformer", token_count: int) -> Callable[[list[str]], Lengths]:
+    """Make the embedder cut texts to `token_count` tokens; the lengths it cuts them to.
+
+    Raises:
+        ConfigError: the model takes fewer tokens.
+    """
+    from tokenizers import Tokenizer
+
+    tokenizer = loaded.tokenizer
+    if isinstance(tokenizer, Tokenizer):  # of an embedder that only looks words up
+        tokenizer.enable_truncation(token_count)
+        return lambda texts: _counts(row.ids for row in tokenizer.encode_batch(texts, add_special_tokens=False))
+    positions = getattr(getattr(loaded[0], "config", None), "max_position_embeddings", None)
+    most = min(positions or tokenizer.model_max_length, tokenizer.model_max_length)
+    if token_count > most:
+        raise ConfigError(
+            f"embed.model = {model!r} takes at most {most} tokens, and embed.document_tokens or embed.label_tokens asks for "
+            f"{token_count}"
+        )
+    loaded.max_seq_length = token_count
+    return lambda texts: _counts(tokenizer(texts, truncation=True, max_length=token_count)["input_ids"])
+
+
+def _counts(rows: Iterable[Sized]) -> Lengths:
+    return np.fromiter(map(len, rows), np.int64)
+
+
 def _refuse_other_kinds(model: str, location: Path) -> None:
     """Refuse a plain folder that holds no encoder or no tokenizer: its vectors would mean nothing."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
@@ -118,20 +146,3 @@ def _refuse_other_kinds(model: str, location: Path) -> None:
         raise ConfigError(f"embed.model = {model!r}: {location} holds a model of type {kind!r}, which is no encoder; {ALLOWED}")
     if not any((location / name).exists() for name in TOKENIZERS):
         raise ConfigError(f"embed.model = {model!r}: {location} has no tokenizer ({', '.join(TOKENIZERS)}); {ALLOWED}")
-
-
-TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
-
-
-def _refuse_length(model: str, loaded: "SentenceTransformer", token_count: int) -> None:
-    most = min(_position_count(loaded), int(loaded.tokenizer.model_max_length))
-    if token_count > most:
-        raise ConfigError(
-            f"embed.model = {model!r} takes at most {most} tokens, and embed.document_tokens or embed.label_tokens asks for "
-            f"{token_count}"
-        )
-
-
-def _position_count(loaded: "SentenceTransformer") -> int:
-    config = getattr(loaded[0], "config", None)
-    return int(getattr(config, "max_position_embeddings", 0) or 1 << 30)
