@@ -1,8 +1,9 @@
 """Mentions to labels, rung by rung: id, exact name, normalised name, fuzzy name, nearest vector. Each distinct text once."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tasks.labels.search import NO_LABEL, LabelIndex, Vectors
 from tasks.parsing.drafts import UNLINKED, Link
@@ -23,10 +24,34 @@ HEAD_WEIGHT, SAID_WEIGHT = 0.5, 0.75
 """A name in two parts is as close as its head is spelt, and as the rest agrees; there what is said counts three times as
 much as what is left out."""
 
-LEAST_ALONE = 0.8
-"""Least similarity of a single word to the part after `: `: without a head beside it one letter in five may be wrong."""
-
 Words = tuple[str, ...]
+
+
+class Said(NamedTuple):
+    """A text's normalised words, and how it is written.
+
+    `orders`: its two halves at its first and at its last mark, each half taken as the head; `is_headed`: it has a part before
+    `: `; `is_joined`: several words without a space between them, such as `vim-gtk`, which are a name and no description.
+    """
+
+    words: Words
+    orders: tuple[tuple[Words, Words], ...]
+    is_headed: bool
+    is_joined: bool
+
+    @classmethod
+    def of(cls, text: str) -> "Said":
+        """Read a text."""
+        words = _words(text)
+        marks = list(PART_MARK.finditer(text))
+        cuts = dict.fromkeys((_words(text[: mark.start()]), _words(text[mark.end() :])) for mark in (*marks[:1], *marks[-1:]))
+        pairs = tuple((left, right) for left, right in cuts if left and right)
+        turned = tuple((right, left) for left, right in pairs)
+        return cls(words, pairs + turned, head_of(text) is not None, len(words) > 1 and len(text.split()) == 1)
+
+
+def _words(text: str) -> Words:
+    return tuple(normalise(text).split())
 
 
 class FuzzyNames:
@@ -44,29 +69,28 @@ class FuzzyNames:
     def link(self, text: str, threshold: float) -> Link | None:
         """The label whose name is closest to the text, if that is `threshold` (0 to 1) close, and no other label as close."""
         best, label_id, next_best = 0.0, None, 0.0
-        for near_id, closeness in self._compare_near(text):
+        for near_id, closeness in self._compare_near(text).items():
             if closeness > best:
                 best, label_id, next_best = closeness, near_id, best
             else:
                 next_best = max(next_best, closeness)
         return Link(label_id, "fuzzy", best) if best >= threshold and best - next_best > LEAST_LEAD else None
 
-    def _compare_near(self, text: str) -> Iterator[tuple[int, float]]:
-        key = normalise(text)
-        words, orders = tuple(key.split()), _orders(text)
-        is_headed = head_of(text) is not None
-        for label_id in dict.fromkeys(self._label_ids[row] for row in self._near.find(key, NEAR_COUNT).tolist()):
-            if label_id not in self._parts:
-                self._parts[label_id] = self._catalogue.parts_of(label_id)
-            yield label_id, self._closeness(words, orders, is_headed, self._parts[label_id])
+    def _compare_near(self, text: str) -> dict[int, float]:
+        said = Said.of(text)
+        near = dict.fromkeys(self._label_ids[row] for row in self._near.find(" ".join(said.words), NEAR_COUNT).tolist())
+        for label_id in near.keys() - self._parts.keys():
+            self._parts[label_id] = self._catalogue.parts_of(label_id)
+        return {label_id: self._closeness(said, self._parts[label_id]) for label_id in near}
 
-    def _closeness(self, words: Words, orders: Sequence[tuple[Words, Words]], is_headed: bool, name: NameParts) -> float:
-        found = [self._spelt(words, name.head)] if name.has_own_head else []
-        found += [self._in_two_parts(head, tail, name) for head, tail in orders if name.tail]
-        if not name.tail or not is_headed:
-            found.append(self._described(words, name.head + name.tail))
-        if name.has_own_tail and not is_headed:
-            found.append(self._described(words, name.tail))
+    def _closeness(self, said: Said, name: NameParts) -> float:
+        compare = self._spelt if said.is_joined else self._described
+        found = [self._spelt(said.words, name.head)] if name.has_own_head else []
+        found += [self._in_two_parts(head, tail, name) for head, tail in said.orders if name.tail]
+        if not name.tail or not said.is_headed:
+            found.append(compare(said.words, name.head + name.tail))
+        if name.has_own_tail and not said.is_headed:
+            found.append(compare(said.words, name.tail))
         return max(found, default=0.0)
 
     def _in_two_parts(self, head: Words, tail: Words, name: NameParts) -> float:
@@ -89,16 +113,7 @@ class FuzzyNames:
     def _described(self, words: Words, name_words: Words) -> float:
         """Closeness of a text whose every word is one of the name's."""
         agreement = self._matcher.compare(words, name_words, allows_foreign=False)
-        closeness = 0.0 if agreement.is_foreign else min(agreement.said_frac, agreement.named_frac)
-        return closeness if len(words) > 1 or closeness >= LEAST_ALONE else 0.0
-
-
-def _orders(text: str) -> list[tuple[Words, Words]]:
-    """The text cut in two at its first and at its last mark, each half taken as the head."""
-    marks = list(PART_MARK.finditer(text))
-    cuts = dict.fromkeys((normalise(text[: mark.start()]), normalise(text[mark.end() :])) for mark in (*marks[:1], *marks[-1:]))
-    pairs = [(tuple(left.split()), tuple(right.split())) for left, right in cuts if left and right]
-    return pairs + [(right, left) for left, right in pairs]
+        return 0.0 if agreement.is_foreign else min(agreement.said_frac, agreement.named_frac)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class Embedder:
 def linker(cosine: float = 0.0, next_cosine: float = 0.0) -> tuple[MentionLinker, Embedder]:
     embedder = Embedder(cosine, next_cosine)
     index = LabelIndex(np.arange(len(LABELS), dtype=np.int32), np.eye(len(LABELS), dtype=np.float32))
-    return MentionLinker(small_catalogue(), NearestLabels(embedder, index), Thresholds(0.7, 0.8, 0.15)), embedder
+    return MentionLinker(small_catalogue(), NearestLabels(embedder, index), Thresholds(0.8, 0.8, 0.15)), embedder
 
 
 def catalogue_of(*names: str) -> Catalogue:
@@ -37,7 +37,7 @@ def catalogue_of(*names: str) -> Catalogue:
 
 
 def nearest(text: str, *names: str) -> str | None:
-    link = FuzzyNames(catalogue_of(*names)).link(text, 0.7)
+    link = FuzzyNames(catalogue_of(*names)).link(text, 0.8)
     return None if link is None or link.label_id is None else names[link.label_id]
 
 
@@ -86,7 +86,7 @@ def test_is_description_tells_words_from_names(text: str, is_one: bool) -> None:
 def test_linker_survives_pickling_after_use() -> None:
     catalogue = small_catalogue()
     names = FuzzyNames(catalogue)
-    assert pickle.loads(pickle.dumps(names)).link("audacitty", 0.7) == names.link("audacitty", 0.7)
+    assert pickle.loads(pickle.dumps(names)).link("audacitty", 0.8) == names.link("audacitty", 0.8)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +129,13 @@ def test_fuzzy_names_need_one_best_name() -> None:
     assert nearest("abcdefghijk onee", "abcdefghijk one", "abcdefghijk ona") == "abcdefghijk one"
 
 
+def test_fuzzy_names_do_not_read_joined_words_as_a_description() -> None:
+    names = ("guile-3.0-doc: Documentation for Guile 3.0", "works-with: image")
+    assert nearest("guile 3.0 documentation", *names) == names[0]
+    assert nearest("guile-3.0", *names) is None
+    assert nearest("workswith-image", *names) == names[1]
+
+
 def test_fuzzy_names_leave_a_shared_part_alone() -> None:
     names = ("works-with: image", "works-with: audio", "edits: audio")
     assert nearest("wroks-with", *names) is None
@@ -150,7 +157,7 @@ def test_link_of_any_text_is_a_label_or_none_and_every_name_is_its_own(names: li
     labels = LabelIndex(np.arange(len(names), dtype=np.int32), np.eye(len(names), dtype=np.float32))
     nowhere = NearestLabels(lambda texts: np.zeros((len(texts), len(names)), np.float32), labels)
     ladder = MentionLinker(
-        Catalogue(range(len(names)), [f"uid-{i}" for i in range(len(names))], names), nowhere, Thresholds(0.7, 0.8, 0.1)
+        Catalogue(range(len(names)), [f"uid-{i}" for i in range(len(names))], names), nowhere, Thresholds(0.8, 0.8, 0.1)
     )
     links = ladder.link([text, *names])
     assert links[text].label_id in {None, *range(len(names))}

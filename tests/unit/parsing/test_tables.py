@@ -18,7 +18,7 @@ from tests.unit.parsing.catalogue import ID, LABELS, NAME, small_catalogue
 
 INDEX = LabelIndex(np.arange(len(LABELS), dtype=np.int32), np.eye(len(LABELS), dtype=np.float32))
 NOWHERE = NearestLabels(lambda texts: np.zeros((len(texts), len(LABELS)), np.float32), INDEX)
-LINKER = MentionLinker(small_catalogue(), NOWHERE, Thresholds(0.7, 0.8, 0.15))
+LINKER = MentionLinker(small_catalogue(), NOWHERE, Thresholds(0.8, 0.8, 0.15))
 
 ANSWER = json.dumps(
     {
@@ -103,7 +103,7 @@ def test_parse_rows_sends_no_more_than_a_thousand_texts_of_a_trace_up_the_costly
         tried.extend(texts)
         return np.zeros((len(texts), len(LABELS)), np.float32)
 
-    linker = MentionLinker(small_catalogue(), NearestLabels(embed, INDEX), Thresholds(0.7, 0.8, 0.15))
+    linker = MentionLinker(small_catalogue(), NearestLabels(embed, INDEX), Thresholds(0.8, 0.8, 0.15))
     answer = json.dumps({"shortlist": [*names, "x" * 5000], "answer": ["vim"]})
     tables = parse_rows(raw_rows({"completion_text": answer}), linker)
     assert tried == names[:1000]
