@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from schemas.errors import ConfigError
 from tasks.labels.fusion import fuse_rankings
-from tasks.labels.search import NO_LABEL, QUERY_BLOCK, LabelIds, LabelIndex, Ranking, Vectors, join_rankings
+from tasks.labels.search import NO_LABEL, QUERY_BLOCK, LabelIndex, Ranking, Vectors, join_rankings
 
 Kind = Literal["dense", "lexical", "fused"]
 Embed = Callable[[list[str]], Vectors]
@@ -99,37 +98,3 @@ def leave_out(ranking: Ranking, barred: Sequence[Set[int]], k: int) -> Ranking:
     scores = np.where(removed, np.float32(-np.inf), ranking.scores)
     kept = Ranking(np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1))
     return join_rankings([kept], k)
-
-
-def pool_windows(vectors: Vectors, owners: NDArray[np.int64], count: int) -> Vectors:
-    """The unit mean of each text's window vectors, one row a text.
-
-    Args:
-        vectors: unit vectors of windows.
-        owners: the text (row of the result) each window is of.
-        count: how many texts there are; each has a window.
-    """
-    sums = np.zeros((count, vectors.shape[1]), np.float32)
-    np.add.at(sums, owners, vectors)
-    return np.asarray(sums / np.linalg.norm(sums, axis=1, keepdims=True), np.float32)
-
-
-def best_of_windows(ranking: Ranking, owners: NDArray[np.int64], count: int, k: int) -> Ranking:
-    """The k labels of highest score in any window of a text; `ranking` has one list a window."""
-    width = ranking.label_ids.shape[1]
-    texts, ids, scores = np.repeat(owners, width), ranking.label_ids.ravel(), ranking.scores.ravel()
-    order = np.lexsort((ids, -scores, texts))
-    texts, ids, scores = texts[order], ids[order], scores[order]
-    rows = [_first_of_each(ids[part], scores[part], k) for part in _parts(texts, count)]
-    return join_rankings(rows, k)
-
-
-def _parts(texts: NDArray[np.int64], count: int) -> Iterator[slice]:
-    bounds = np.searchsorted(texts, np.arange(count + 1))
-    return (slice(first, last) for first, last in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True))
-
-
-def _first_of_each(ids: LabelIds, scores: NDArray[np.float32], k: int) -> Ranking:
-    first = np.sort(np.unique(ids, return_index=True)[1])
-    first = first[ids[first] != NO_LABEL][:k]
-    return Ranking(ids[first][None], scores[first][None])

@@ -5,7 +5,7 @@ import pytest
 
 from schemas.errors import ConfigError
 from tasks.labels import retrieval
-from tasks.labels.retrieval import Kind, Retriever, best_of_windows, leave_out, pool_windows
+from tasks.labels.retrieval import Kind, Retriever, leave_out
 from tasks.labels.search import NO_LABEL, LabelIndex, Ranking, Vectors
 
 IDS = np.array([10, 11, 12, 13], np.int32)
@@ -102,17 +102,3 @@ def test_leave_out_keeps_order_and_scores() -> None:
     assert found.label_ids.tolist() == [[3, 2, NO_LABEL]]
     assert found.scores[0, :2].tolist() == pytest.approx([0.9, 0.7])
     assert np.isneginf(found.scores[0, 2])
-
-
-def test_pool_windows_is_the_unit_mean_of_each_text() -> None:
-    pooled = pool_windows(AXES[:3], np.array([0, 1, 1]), 2)
-    assert pooled.tolist() == pytest.approx(np.array([[1, 0, 0, 0], [0, 0.5**0.5, 0.5**0.5, 0]]))
-
-
-def test_best_of_windows_keeps_each_label_once_at_its_best_score() -> None:
-    windows = Ranking(
-        np.array([[1, 2], [2, 3], [4, NO_LABEL]], np.int32), np.array([[0.5, 0.4], [0.9, 0.1], [0.3, -np.inf]], np.float32)
-    )
-    found = best_of_windows(windows, np.array([0, 0, 1]), 2, 3)
-    assert found.label_ids.tolist() == [[2, 1, 3], [4, NO_LABEL, NO_LABEL]]
-    assert found.scores[0].tolist() == pytest.approx([0.9, 0.5, 0.1])
