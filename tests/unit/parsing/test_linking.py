@@ -131,7 +131,7 @@ def test_fuzzy_names_need_one_best_name() -> None:
 
 def test_fuzzy_names_do_not_read_joined_words_as_a_description() -> None:
     names = ("guile-3.0-doc: Documentation for Guile 3.0", "works-with: image")
-    assert nearest("guile 3.0 documentation", *names) == names[0]
+    assert nearest("for Guile 3.0, documentation", *names) == names[0]
     assert nearest("guile-3.0", *names) is None
     assert nearest("workswith-image", *names) == names[1]
 
