@@ -2,16 +2,26 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
-from tasks.parsing.cues import Judgement, has_comparison, is_argued_against, is_verdict_word, judgements
+from tasks.parsing.cues import Judgement, has_comparison, is_argued_against, is_verdict_word, judgements, stated_verdict
 from tasks.parsing.drafts import Mention
 from tasks.parsing.mentions import Identity, Named
 from tasks.parsing.sentences import MARKED, Sentence
 
 OBJECT_AFTER = re.compile(r"[\s\"“‘«'`*_(\[]*(?:the |label )?[\"“‘«'`*_(\[]*")
-OBJECT_BEFORE = re.compile(r"[\s\"”’»'`*_)\]?]*")
+OBJECT_BEFORE = re.compile(
+    r"[\s\"”’»'`*_)\]?]*+(?:(?:is|are|was|were|be|been|being|would|could|should|can|may|might|must|has|have|does|do|to|also"
+    r"|really|just|seems?|looks?|feels?|sounds?|probably|likely|clearly|already|definitely|simply|fairly|quite|rather|still|much"
+    r"|a|an|the|and|covers?|describes?|x+)\b[\s\"”]*+)*+"
+)
+"""Between a label and what is said of it: verbs and adverbs that decide nothing."""
 
+AGENT_END = re.compile(r"\b(?:by|of|with|than)$")
+"""A phrase that drops a label in favour of what follows it: `superseded by`."""
+
+ANAPHOR = re.compile(r"\bthe (?P<first>former|first(?: one)?)\b|\bthe (?P<last>latter|second(?: one)?)\b")
 
 MOST_SIDES = 40
 """A longer row of labels in one sentence is a list; the sides of an argument are sought among the first of them."""
@@ -54,8 +64,12 @@ def argument_of(low: str, start: int, end: int, named: Sequence[Named]) -> Argum
     The last judgement gives the verdict. It is about the label beside it (`keep vim`, `nano is out`); without one about the
     topic, the first label that is not set up as the other side.
     """
-    named = named[:MOST_SIDES]
+    named = with_anaphors(low, end, named[:MOST_SIDES])
     found = judgements(low, start, end)
+    stated = stated_verdict(low, named[0].mention.end, end) if named else None
+    if stated:
+        other = next((one.mention for one in named if one.identity != named[0].identity), None)
+        return Argument(stated, named[0].mention, other, named[0].mention)
     is_comparison = has_comparison(low, start, end)
     verdict = found[-1].verdict if found else "compare" if is_comparison else "none"
     if not named:
@@ -74,6 +88,16 @@ def argument_of(low: str, start: int, end: int, named: Sequence[Named]) -> Argum
     return Argument(verdict, subject.mention, None if other is None or is_same else other.mention, topic.mention)
 
 
+def with_anaphors(low: str, end: int, named: Sequence[Named]) -> Sequence[Named]:
+    """The labels named, and again where `the former` or `the latter` of just two stands for one of them."""
+    pair = distinct(named)
+    if len(pair) != 2:
+        return named
+    said = [(match, pair[0] if match["first"] else pair[1]) for match in ANAPHOR.finditer(low, pair[1].mention.end, end)]
+    meant = [one._replace(mention=replace(one.mention, start=match.start(), end=match.end())) for match, one in said]
+    return sorted([*named, *meant], key=lambda one: one.mention.start)
+
+
 def _topic(low: str, start: int, named: Sequence[Named], is_comparison: bool) -> tuple[Named, Named | None]:
     labels = distinct(named)
     against = [one for one in labels if is_argued_against(low, start, one.mention.start)]
@@ -88,10 +112,11 @@ def _beside(low: str, named: Sequence[Named], judgement: Judgement) -> Named | N
     for one in named:
         if judgement.start <= one.mention.start and one.mention.end <= judgement.end:
             return one
-    for one in named:
+    has_agent = judgement.verdict == "drop" and AGENT_END.search(low, judgement.start, judgement.end) is not None
+    for one in named if not has_agent else ():
         if one.mention.start >= judgement.end and OBJECT_AFTER.fullmatch(low, judgement.end, one.mention.start):
             return one
-    for one in named:
+    for one in reversed(named):
         if one.mention.end <= judgement.start and OBJECT_BEFORE.fullmatch(low, one.mention.end, judgement.start):
             return one
     return None

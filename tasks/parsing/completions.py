@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from tasks.parsing.boundary import section_evidence
 from tasks.parsing.cues import ANSWER_HEADING, LIST_HEADING, REFUSAL, lowered
 from tasks.parsing.drafts import Mention, RejectDraft, StepDraft, TraceDraft
-from tasks.parsing.items import Item, answer_mentions, list_items, looks_like_sentence, trimmed
+from tasks.parsing.items import Item, answer_mentions, known_label, list_items, looks_like_sentence, trimmed
 from tasks.parsing.json_form import find_answer, read_json_answer
 from tasks.parsing.mentions import MentionFinder
 from tasks.parsing.names import Catalogue
@@ -88,7 +88,10 @@ def _read_prose(raw: Completion, parts: Parts, catalogue: Catalogue) -> TraceDra
             answers = _named_in(raw, "completion_text", parts.content, catalogue)
         return _with_reasoning(raw, parts.source, parts.reasoning, draft, answers, catalogue)
     source = parts.source if parts.reasoning is not None else "completion_text"
-    reasoning, answer = split_answer(_text(raw, source), *(parts.reasoning or parts.content), raw.is_truncated, raw.phases)
+    whole = parts.reasoning or parts.content
+    reasoning, answer = split_answer(_text(raw, source), *whole, raw.is_truncated, raw.phases)
+    if answer is None and not raw.is_truncated:
+        reasoning, answer = split_last_labels(_text(raw, source), *whole, catalogue, raw.takes_ids)
     draft.answers_none = _says_none(raw, source, answer or reasoning)
     answers = _answers(raw, source, answer, catalogue) if answer else []
     return _with_reasoning(raw, source, reasoning, draft, answers, catalogue)
@@ -108,6 +111,18 @@ def split_answer(text: str, start: int, end: int, is_truncated: bool, phases: st
         return (start, end), None
     line = text.rfind("\n", start, items[first].start) + 1 or start
     return (start, line), (line, items[last - 1].end if phases == LIST_ONLY else end)
+
+
+def split_last_labels(text: str, start: int, end: int, catalogue: Catalogue, takes_ids: bool) -> tuple[Span, Span | None]:
+    """Reasoning, and the lines at its end that are a label and nothing else."""
+    items = list(list_items(text, start, end))
+    first = len(items)
+    while first and known_label(text, items[first - 1], catalogue, takes_ids):
+        first -= 1
+    if first in (0, len(items)):
+        return (start, end), None
+    line = text.rfind("\n", start, items[first].start) + 1 or start
+    return (start, line), (line, end)
 
 
 def _last_bullets(items: list[Item], last: int) -> tuple[int, int]:

@@ -18,9 +18,12 @@ def _phrases(*phrases: str) -> re.Pattern[str]:
     return re.compile(rf"\b(?:{'|'.join(phrases)})")
 
 
+LABEL_NOUNS = "answers?|labels?|tags?|categories|topics|selections?|choices?|picks?|set|list"
+"""What a final choice is called."""
+
 SHORTLIST_CUE = _phrases(
     r"(?:candidates?|options?|contenders?|perhaps|maybe|plausible|potential(?:ly)?)\b",
-    r"(?:shortlist|brainstorm|possibl|possibilit)\w*",
+    r"(?:shortlist|brainstorm|possibl|possibilit)\w*|(?:long|short)[ -]?lists?\b",
     r"comes? to mind\b",
     r"(?:could|might) (?:be|also|include|fit|apply)\b",
     r"(?:initial (?:list|set|ideas?)|first (?:pass|ideas?|thoughts?)|to start with|what about)\b",
@@ -32,15 +35,26 @@ REFINE_CUE = _phrases(
     r"(?:again|back to|on reflection|one by one|one at a time|each one|each of (?:them|these))\b",
     r"(?:revisit|refin|narrow|weigh|double-check|re-?(?:examin|check|consider|visit|evaluat))\w*",
     r"go(?:ing)? (?:back|through|over)\b",
-    r"let(?: me|'s| us) (?:check|verify|examine|compare|weigh|test|go)\b",
+    r"let(?: me|'s| us) (?:check|verify|examine|compare|weigh|test|go)\b(?! on\b)",
     r"now (?:for|to) (?:the )?(?:detail|check|decid|filter|compar|refin)\w*",
-    r"(?:look(?:ing)? (?:back )?at|more closely|closer look|in (?:more )?detail|in turn)\b",
+    r"(?:look(?:ing)? (?:back )?at|(?:more|look) closely|(?:look )?closer|deeper|in (?:more )?detail|in turn)\b",
+    r"(?:more |be )(?:careful|picky|strict|selective|critical)\b|holds? up\b",
+    r"(?:which|what) (?:ones?|of (?:these|those|them)) (?:\w+ )?(?:apply|fit|belong|match|are (?:right|relevant|correct))\b",
+    r"(?:not|are) all (?:of )?(?:them|these|those|that)\b|take (?:them|these|each)\b",
 )
+REFINE_HEADING = _phrases(
+    r"(?:screening|assessments?|evaluations?|reviews?|verification|analys[ie]s|decisions?|verdicts?|checks?|checking)\b",
+    r"(?:refinement|comparisons?|discussion|judge?ments?|filtering|elimination|reasoning)\b",
+)
+"""What a section of arguments is headed with."""
 CONCLUDE_CUE = _phrases(
     r"final(?:ly|ize|ise)?\b",
-    r"(?:in (?:the end|summary|conclusion|total)|to (?:sum up|conclude|summari[sz]e)|overall)\b",
-    r"(?:my|the) (?:answer|selection|choice) (?:is|will be|would be)\b",
-    r"i(?:'ll|'d| will| would) (?:go with|answer|return|settle on|submit)\b",
+    r"(?:in (?:the end|summary|conclusion|total)|to (?:sum up|conclude|summari[sz]e)|overall|all in all|therefore|thus|hence)\b",
+    rf"(?:my|the) (?:\w+ ){{0,2}}(?:{LABEL_NOUNS})(?: \w+){{0,2}} (?:is|are|will be|would be|should be)\b",
+    rf"(?:these|those|the following) (?:\w+ )?(?:{LABEL_NOUNS}|ones?) (?:\w+ )?(?:apply|fit|match|remain|describe)\b",
+    r"i(?:'ll|'d|'m| will| would| am)(?: going to)? (?:go with|answer|return(?! to)|settl(?:e|ing) on|submit|assign)\b",
+    r"(?:put|putting|taking|bringing) (?:\w+ ){1,2}together\b|(?:that|this|which) gives\b|best described by\b",
+    r"here (?:is|are) (?:what|my|the)\b",
     r"(?:(?:that|which|this) leaves|(?:we are|i am|i'm) left with)\b",
 )
 DOCUMENT_CUE = _phrases(
@@ -62,46 +76,70 @@ REFUSAL = _phrases(
 def _heading(nouns: str) -> re.Pattern[str]:
     """A line, or the beginning of one, that announces a list of these."""
     return re.compile(
-        r"^[ \t>#*_]*+(?:(?:so|thus|therefore|hence)[, ]+)?(?:(?:my|the|here (?:is|are)(?: my| the)?)\s+)?"
+        r"^[ \t>#*_]*+(?:(?:step )?\d{1,2}[.):] +)?(?:(?:so|thus|therefore|hence)[, ]+)?"
+        r"(?:(?:my|the|here (?:is|are)(?: my| the)?)\s+)?"
         rf"(?:(?:final|chosen|selected|resulting)\s+)?(?:{nouns})"
         r"(?:\s+(?:is|are|of labels|list|labels))?[*_ ]*(?:[:：]|$)[*_ \t]*",
         re.MULTILINE,
     )
 
 
-ANSWERS = "answers?|labels?|selection|choices?|list|picks?|decision|set"
+ANSWERS = "answers?|labels?|tags?|selection|choices?|list|picks?|decision|set|results?|outcome|output|conclusions?"
 ANSWER_HEADING = _heading(ANSWERS)
 LIST_HEADING = _heading(rf"{ANSWERS}|shortlist|short list|candidates?")
 """Heads the list of an answer that is no more than a shortlist."""
+
+ANSWER_LEAD = re.compile(
+    rf"[^\n]{{0,120}}?(?:\b(?:{LABEL_NOUNS})(?: \w+){{0,2}}(?: (?:is|are|would be|should be):?|:)"
+    r"|\b(?:go(?:ing)? with|settl(?:e|ing) on|(?:left|ends? up) with|best described by|gives|assign|sum up|conclusion):?|:)"
+    r"[*_]* +(?=\S)"
+)
+"""The words before the labels of a final sentence: `The labels that fit best are`."""
 
 _IT = r"(?:it|this|that|them|these|those|both|this one|that one|[\"'“«*`]*x{2,}[\"'”»*`]*)"
 """What a decision is about; a row of `x` is a name blotted out by `arguments.masked`."""
 
 _KEEPS = (
-    r"keep(?:s|ing|er)?|kept|retain(?:s|ed|ing)?|accept(?:s|ed|ing)?|selected|stays?(?! out)|remains? (?:in|on the)",
-    rf"include {_IT}|includ(?:e|ing)(?= [\"'*`\[“])|add {_IT}|makes? the (?:cut|list)|goes (?:in|on the list)",
-    r"(?:is|are|be|gets?) (?:included|kept|in(?=[.,;!]|$))|i(?:'ll| will)? (?:choose|pick|select|include|take)",
+    r"keep(?:s|er|ing)?(?! (?:going|on|in mind|\w+ing))|kept|retain(?:s|ed|ing)?|accept(?:s|ed|ing)?|selected|stays?(?! out)",
+    r"remains? (?:in|on the)",
+    rf"include {_IT}|includ(?:e|ing)(?= [\"'*`\[“])|add(?:ing)? {_IT}|makes? the (?:cut|list)|goes (?:in|on the list)",
+    r"(?:is|are|be|gets?) (?:included|kept|(?:one of|among) (?:them|these)|in(?: here| there)?(?=[.,;!]|$))",
+    r"i(?:'ll|'d| will| would)? (?:choose|pick|select|include|take|go with)|rather (?:have|use|take|keep)",
     r"verdict:? (?:yes|in)",
 )
 _DROPS = (
     r"drop(?:s|ped|ping)?|discard(?:s|ed|ing)?|exclud(?:e|es|ed|ing)|reject(?:s|ed|ing)?|skip(?:s|ped|ping)?",
-    r"eliminat(?:e|ed|ing)|omit(?:s|ted|ting)?|left out|(?:is|are|goes|stays?) out(?! of)|verdict:? (?:no|out)|pass on",
+    r"eliminat(?:e|ed|ing)|omit(?:s|ted|ting)?|left out|(?:is|are|'s|goes|stays?) out(?! of)|goes(?=[.,;!]|$)|pass on",
+    r"verdict:? (?:no|out)",
     rf"rul(?:e|es|ed|ing) (?:{_IT} )?out|remov(?:e|ed|ing) (?:{_IT}|from)|leav(?:e|ing) (?:{_IT} )?(?:out|off|aside|behind)",
     rf"(?:cross|strik)(?:e|ed|ing)? (?:{_IT} )?(?:off|out)|set(?:ting)? (?:{_IT} )?aside|let(?:ting)? {_IT} go",
-    rf"take {_IT} (?:off|out)",
+    rf"take {_IT} (?:off|out)|dismiss(?:es|ed|ing)?|disregard(?:s|ed|ing)?|ditch(?:ed|ing)?|scratch(?:ed|ing)?",
 )
 _FITS = (
-    r"relevant|fits?|fitting|match(?:es|ing)?|suitable|appropriate|belongs?|applies|applicable|makes? sense|correct|spot on",
+    r"relevant|fits?|fitting|match(?:es|ing)?|suitable|appropriate|belongs?|appl(?:y|ies)|applicable|makes? sense|correct",
+    r"spot on",
     r"(?:good|strong|clear|natural|solid|obvious|perfect|direct) (?:fit|match|candidate|choice|pick|companion|one)",
-    r"well supported|deserves|convincing|needed|useful|supports?",
-    r"(?:points?|speaks?|argues?|decides?) (?:to|for|in favou?r of)",
+    r"(?:well |directly |clearly )?supported|deserves|convinc(?:ing|es|ed)|needed|useful|supports?",
+    r"preferred|preferable|confident (?:about|in|of)",
+    r"(?:points?|speaks?|argues?|decides?|tips?(?: \w+)?|leans?) (?:to(?:wards?)?|for|in favou?r of)",
+    r"more (?:to the point|specific(?:ally)?|precise(?:ly)?|relevant|accurate(?:ly)?|direct(?:ly)?|like)",
+    r"(?:better|stronger|closer)(?! to)",
+    r"(?:(?:that|it|this(?: one)?) )?works(?: (?:well|here))?(?=[.,;!]|$)|(?:text|document|description) (?:means|refers to)",
+    r"(?:that one|it|this one|that|this) (?:is|looks|seems|sounds) (?:good|right|fine)|(?:believe|think|guess|suppose) so",
 )
 _MISSES = (
     r"irrelevant|unrelated|off[- ]topic|out of scope|tangential|far-fetched|a stretch|unlikely|unsupported|misses the",
     r"too (?:broad|generic|narrow|specific|general|far|weak|vague|loose\w*|distant)",
+    r"redundant|superfluous|unnecessary|duplicates?(?: of)?|wrong|not(?= [\"'*`“]*x{2,})|something (?:else|different)",
+    r"(?:superseded|subsumed|(?:already )?(?:covered|captured)) by|weaker|no need (?:for|of)|nothing to do with",
     r"(?:different|another) (?:domain|purpose|topic|field|thing|kind|matter)",
     r"(?:weak|poor|loose)(?:er)? (?:match|fit|link|connection|candidate|evidence)",
-    r"no (?:support|evidence|mention|sign)|nothing (?:in the|about)|(?:points?|speaks?|argues?) (?:elsewhere|against|away)",
+    r"no (?:support|evidence|mention|sign|basis|reason|trace|hint|indication|link|connection|match)|nothing (?:in the|about)",
+    r"(?:doesn't|does not|never) (?:\w+ )?(?:mention|touch|talk|speak|refer|say|discuss|cover|involve)\w*(?: (?:on|about))?",
+    r"nothing (?:\w+ ){0,2}(?:talks?|speaks?|mentions?|suggests?)(?: about)?",
+    r"(?:don't|do not|can't|cannot) see (?:any|how|why)\w*",
+    r"(?:can't|cannot|couldn't|could not|hard to) (?:justify|defend|argue)|(?:probably|certainly|definitely) not(?=[.,;!]|$)",
+    r"(?:points?|speaks?|argues?) (?:elsewhere|against|away)",
 )
 
 
@@ -116,14 +154,27 @@ _FLIPS = re.compile(
 )
 _COMPARE = _phrases(
     r"(?:rather than|instead of|versus|better than|similar to|overlaps? with|as opposed to|in contrast)\b",
-    r"(?:between|confused|unlike|over)\b",
+    r"(?:between|confused|unlike|(?<!all )over|overlaps?)\b",
     r"vs\b|close(?:r|st)?\b|compar(?:ed?|ing|ison)\b|differs? from\b|differences? between\b|near[- ]miss",
 )
 _AGAINST = re.compile(
     r"\b(?:rather than|instead of|versus|vs\.?|compar(?:ed?|ing) (?:it )?(?:to|with)|against|closer to|than|over|unlike"
+    r"|(?:superseded|subsumed|covered|captured) by|duplicates?(?: of)?|redundant (?:with|to|given)|same as|see"
     r"|(?:as )?opposed to|differs? from|overlaps? with|similar to|distinct from|confused with|favou?r of|given that)"
     r"\s*(?:(?:plain|the|just|mere|label)\s+)*[\"'“‘«*`\[(_]*$",
 )
+
+
+_STATED = re.compile(
+    r"[\"'”’»*`)\]]*\s*(?:[:|(]|[-–—=]+>?|→)[\s:|*_]*(?:(?P<keep>yes|in|ok(?:ay)?|pass(?:es|ed)?|true|y|[✓✔✅])"
+    r"|(?P<drop>no|out|n/?a|not applicable|fail(?:s|ed)?|false|none|[✗✘✖❌×]))(?=\W|$)"
+)
+
+
+def stated_verdict(low: str, mention_end: int, end: int) -> str | None:
+    """The verdict of a working paper that stands right after a name: `vim - yes`, `| vim | n/a |`, `vim: ✓ ...`."""
+    stated = _STATED.match(low, mention_end, end)
+    return None if stated is None else "keep" if stated["keep"] else "drop"
 
 
 class Judgement(NamedTuple):

@@ -5,14 +5,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from tasks.parsing.cues import judgements, lowered
+from tasks.parsing.cues import ANSWER_LEAD, judgements, lowered
 from tasks.parsing.drafts import Link, Mention
 from tasks.parsing.names import Catalogue
 from tasks.parsing.spans import Taken
 
-BULLET = re.compile(r"[ \t>]*(?:[-*•–‣▪○●·+]|\(?\d{1,3}[.)]|\(?[a-z][.)]|\[[ xX]\])[ \t]+")
+BULLET = re.compile(
+    r"[ \t>]*(?:[-*•–‣▪○●·+]|\(?\d{1,3}[.)]|\(?[a-z][.)]|\[[ xX]\])[ \t]+|[ \t]*\|[ \t]*(?:#?\d{1,3}[ \t]*\|)?[ \t]*(?=[^\s|-])"
+)
+"""A bullet, a number, or the bar that opens a table's row, with the number in its first cell."""
 LINE = re.compile(r"[^\n\r]+")
-RULE_OR_FENCE = re.compile(r"[ \t]*(?:```.*|~~~.*|[-*_=]{3,}[ \t]*|<[^<>]*>)$")
+RULE_OR_FENCE = re.compile(r"[ \t]*(?:```.*|~~~.*|[-*_=]{3,}[ \t]*|\|[-:| \t]+|<[^<>]*>)$")
 MARKS = {'"': '"', "“": "”", "«": "»", "‘": "’", "'": "'", "`": "`", "*": "*", "_": "_"}
 OPENED = re.compile(r"(\*\*|__|[\"“«‘'`*_])")
 SCORE = re.compile(
@@ -20,11 +23,14 @@ SCORE = re.compile(
     r"(0?\.\d{1,4}|[01]\.0{1,4}|\d{1,3}[ \t]?%)[ \t]*\)?$",
     re.IGNORECASE,
 )
-CLAUSE = re.compile(r"\s+[-–—]+>?\s+|\s+→\s+|:\s+|\s+\(|\s+\[|;\s+|,\s+")
+CLAUSE = re.compile(r"\s+[-–—=]+>?\s+|\s+\|(?:\s+|$)|\s+→\s+|:\s+|\s+\(|\s+\[|;\s+|,\s+")
 SEPARATOR = re.compile(r"(?<!\s)(?:\s*+[,;|]\s*+(?:and\s++|or\s++)?|\s++(?:and|or)\s++)")
 REMARK_START = re.compile(
     r"(?:it|its|this|that|the|a|an|because|since|as|for|also|maybe|named|mentioned|likely|probably|very|most)\b"
 )
+PLACE = re.compile(r"\[\d{1,3}\][ \t]+")
+"""A place in a list, where it is no label number: `[3] vim`."""
+
 LONGEST_SCORE = 80
 MOST_WRAPS = 8
 LONGEST_NAME = 300
@@ -76,6 +82,9 @@ def readings(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     """What an item may name, longest first: all of it, its marked beginning, or what stands before a dash, colon, bracket."""
     whole = unwrapped(text, start, end)
     yield whole
+    number = PLACE.match(text, start, end)
+    if number and number.end() < end:
+        yield from readings(text, number.end(), end)
     opened = OPENED.match(text, start, end)
     if opened:
         closing = text.find(MARKS.get(opened[1], opened[1]), opened.end(), end)
@@ -98,6 +107,12 @@ def known_reading(text: str, item: Item, catalogue: Catalogue, takes_ids: bool) 
         if link is not None and (is_remark_cut(text, item, end) or not catalogue.has_tail(link.label_id)):
             return start, end, link
     return None
+
+
+def known_label(text: str, item: Item, catalogue: Catalogue, takes_ids: bool) -> bool:
+    """True for an item that is a known label, with its place in a list or marks around it, and no more."""
+    known = known_reading(text, item, catalogue, takes_ids)
+    return known is not None and not any(char.isalnum() for char in text[known[1] : item.end])
 
 
 def is_remark_cut(text: str, item: Item, end: int) -> bool:
@@ -138,11 +153,27 @@ def answer_mentions(text: str, source: str, start: int, end: int, catalogue: Cat
         if link is not None and link.method == "exact":
             mentions.append(Mention(text[item.start : item.end], source, item.start, item.end, link))
             continue
-        cut, score = _without_score(text, item, link)
+        cut, score = _without_score(text, _without_lead(text, item, catalogue, takes_ids), link)
         pieces = _known_pieces(text, source, cut, catalogue, takes_ids)
         mention = None if pieces else item_mention(text, source, cut, catalogue, takes_ids)
         mentions += [replace(m, score=score) for m in pieces or ([mention] if mention else [])]
     return mentions
+
+
+def _without_lead(text: str, item: Item, catalogue: Catalogue, takes_ids: bool) -> Item:
+    """`The labels are vim and nano` from its first label on, if that is one."""
+    lead = None if item.has_bullet else ANSWER_LEAD.match(lowered(text[item.start : item.end]))
+    if lead is None or known_reading(text, item, catalogue, takes_ids):
+        return item
+    rest = item._replace(start=item.start + lead.end())
+    first = next(separated(text, *rest[:2], names_in(text, rest, catalogue)), None)
+    known = first and known_reading(text, Item(*first, False), catalogue, takes_ids)
+    return rest if known else item
+
+
+def names_in(text: str, item: Item, catalogue: Catalogue) -> Taken:
+    """Where an item holds whole names: a comma in one of them divides nothing."""
+    return Taken(item.start, item.end, ((start, end) for start, end, _ in catalogue.find_names(text, item.start, item.end)))
 
 
 def _without_score(text: str, item: Item, link: Link | None) -> tuple[Item, float | None]:
@@ -156,7 +187,9 @@ def _without_score(text: str, item: Item, link: Link | None) -> tuple[Item, floa
 
 def _known_pieces(text: str, source: str, item: Item, catalogue: Catalogue, takes_ids: bool) -> list[Mention]:
     """`vim, emacs and nano` on one line, if most of its pieces are labels."""
-    pieces = list(separated(text, item.start, item.end))
+    if not SEPARATOR.search(text, item.start, item.end):
+        return []
+    pieces = list(separated(text, item.start, item.end, names_in(text, item, catalogue)))
     mentions = []
     for start, end in pieces:
         link = catalogue.lookup(text[start:end], takes_ids)

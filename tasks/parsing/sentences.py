@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tasks.parsing.cues import REFINE_CUE, SHORTLIST_CUE
+from tasks.parsing.cues import REFINE_CUE, REFINE_HEADING, SHORTLIST_CUE
 from tasks.parsing.items import BULLET, LINE, RULE_OR_FENCE, looks_like_sentence, trimmed
 from tasks.parsing.spans import Taken
 
@@ -20,6 +20,7 @@ MARKED = re.compile(
 STOP = re.compile(r"(?<![.!?。！？])[.!?。！？]+[\"”’')\]*]*(?:\s+|(?<=[。！？]))")
 ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|vs|etc|cf|approx|resp|incl|no|fig|dr|mr|ms|st)|(?<!\w)[A-Za-z])\.$", re.IGNORECASE)
 HEADING = re.compile(r"[ \t]*(?:#{1,6}[ \t]|\*\*[^*]+\*\*[ \t]*:?[ \t]*$|\*\*[^*]+:\*\*[ \t]*$)")
+TABLE_HEAD = re.compile(r"[ \t]*\|[^\n]*\n[ \t]*\|(?=[^\n]*--)[-:| \t]+(?:\n|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def sentences(text: str, low: str, regions: Sequence[tuple[int, int]]) -> Iterat
     is_listed = False
     for region_start, region_end in regions:
         for line in LINE.finditer(text, region_start, region_end):
-            if not line[0].strip() or RULE_OR_FENCE.match(line[0]):
+            if not line[0].strip() or RULE_OR_FENCE.match(line[0]) or TABLE_HEAD.match(text, line.start(), region_end):
                 continue
             bullet = BULLET.match(text, line.start(), line.end())
             if HEADING.match(line[0]):
@@ -64,7 +65,7 @@ def _announces_list(low: str, is_heading: bool = False) -> bool | None:
         return None
     if SHORTLIST_CUE.search(low):
         return True
-    return False if is_lead or REFINE_CUE.search(low) else None
+    return False if is_lead or REFINE_CUE.search(low) or REFINE_HEADING.search(low) else None
 
 
 def _sentence_spans(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:

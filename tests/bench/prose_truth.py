@@ -21,6 +21,7 @@ RESAMPLES = 1000
 RATIOS = {
     "boundary_exact": ("boundary_exact", "traces"),
     "boundary_within_one": ("boundary_near", "traces"),
+    "boundary_at_same_labels": ("boundary_same", "traces"),
     "phase_accuracy": ("phases_right", "phases"),
     "phase_accuracy_all_sentences": ("all_phases_right", "all_phases"),
     "keep_precision": ("keep_right", "keep_parsed"),
@@ -132,11 +133,16 @@ def _spans(worded: Worded, steps: pl.DataFrame) -> Iterator[tuple[int, int, str]
 
 def _count_boundary(worded: Worded, steps: pl.DataFrame, boundary: int | None) -> dict[str, float]:
     if boundary is None:
-        return {"boundary_exact": 0.0, "boundary_near": 0.0}
+        return dict.fromkeys(("boundary_exact", "boundary_near", "boundary_same"), 0.0)
     start = list(_spans(worded, steps))[boundary][0]
     parsed = bisect_right(_starts(worded), start) - 1
     true = next(place for place, one in enumerate(worded.said) if one.phase == "refine")
-    return {"boundary_exact": float(parsed == true), "boundary_near": float(abs(parsed - true) <= 1)}
+    between = worded.said[min(parsed, true) : max(parsed, true)]
+    return {
+        "boundary_exact": float(parsed == true),
+        "boundary_near": float(abs(parsed - true) <= 1),
+        "boundary_same": float(not any(said.names or said.verdict != "none" for said in between)),
+    }
 
 
 def _count_phases(worded: Worded, steps: pl.DataFrame) -> dict[str, float]:
@@ -158,10 +164,7 @@ def _count_phases(worded: Worded, steps: pl.DataFrame) -> dict[str, float]:
 def _count_verdicts(worded: Worded, steps: pl.DataFrame) -> dict[str, float]:
     candidates = worded.on.thought.candidates
     true = {candidates[s.subject].label_id: s.verdict for s in worded.said if s.subject is not None and s.verdict != "none"}
-    parsed: dict[int | None, str] = {}
-    for verdict, target, near in steps.select("verdict", "target_label_id", "near_miss_label_id").iter_rows():
-        if verdict != "none":
-            parsed[near if verdict == "drop" else target] = verdict
+    parsed = _parsed_verdicts(steps)
     true.pop(None, None)
     parsed.pop(None, None)
     sums: dict[str, float] = {}
@@ -169,6 +172,17 @@ def _count_verdicts(worded: Worded, steps: pl.DataFrame) -> dict[str, float]:
         said, read = ({label for label, v in of.items() if v == verdict} for of in (true, parsed))
         sums |= {f"{verdict}_right": len(said & read), f"{verdict}_parsed": len(read), f"{verdict}_true": len(said)}
     return sums
+
+
+def _parsed_verdicts(steps: pl.DataFrame) -> dict[int | None, str]:
+    """The last verdict about each label; one a label was only set against counts where there is no other."""
+    stated: dict[int | None, str] = {}
+    implied: dict[int | None, str] = {}
+    for verdict, target, near in steps.select("verdict", "target_label_id", "near_miss_label_id").iter_rows():
+        if verdict in ("keep", "drop"):
+            stated[near if verdict == "drop" else target] = verdict
+            implied[target if verdict == "drop" else near] = "keep" if verdict == "drop" else "drop"
+    return implied | stated
 
 
 def _count_labels(what: str, true: set[int | None], invented: set[str], rows: pl.DataFrame) -> dict[str, float]:
