@@ -79,8 +79,9 @@ class FuzzyNames:
     def _compare_near(self, text: str) -> dict[int, float]:
         said = Said.of(text)
         near = dict.fromkeys(self._label_ids[row] for row in self._near.find(" ".join(said.words), NEAR_COUNT).tolist())
-        for label_id in near.keys() - self._parts.keys():
-            self._parts[label_id] = self._catalogue.parts_of(label_id)
+        for label_id in near:
+            if label_id not in self._parts:
+                self._parts[label_id] = self._catalogue.parts_of(label_id)
         return {label_id: self._closeness(said, self._parts[label_id]) for label_id in near}
 
     def _closeness(self, said: Said, name: NameParts) -> float:

@@ -36,9 +36,9 @@ class NearNames:
         columns = columns[np.argsort(self._counts[columns], kind="stable")]
         columns = columns[: max(3, int(np.searchsorted(np.cumsum(self._counts[columns]), MOST_POSTINGS)))]
         rows = np.concatenate([self._rows[self._starts[column] : self._starts[column + 1]] for column in columns])
-        shared = np.bincount(rows, weights=np.repeat(self._weights[columns], self._counts[columns]))
-        found = np.flatnonzero(shared > 0)
-        nearness = 2 * shared[found] / (weight + self._totals[found])
+        found, places = np.unique(rows, return_inverse=True)
+        shared = np.bincount(places, weights=np.repeat(self._weights[columns], self._counts[columns]))
+        nearness = 2 * shared / (weight + self._totals[found])
         if len(found) > count:
             best = np.argpartition(-nearness, count - 1)[:count]
             found, nearness = found[best], nearness[best]

@@ -146,6 +146,12 @@ def add_words(name: Name, draw: Draw) -> str:
     return draw.choice(ADDED).format(draw.choice((name.whole, name.head)) if name.tail else name.whole)
 
 
+def described(edit: Edit, name: Name, draw: Draw) -> str | None:
+    """The part after the colon, edited."""
+    text = edit(Name(f"x: {name.tail}", "x", name.tail), draw) if name.tail else None
+    return text and text.removeprefix("x: ")
+
+
 KEEPING: dict[str, Edit] = {
     "exact": lambda name, draw: name.whole,
     "case or marks, whole": lambda name, draw: recase(name.whole, draw),
@@ -163,6 +169,13 @@ KEEPING: dict[str, Edit] = {
     "added words": add_words,
 }
 """Edits that still mean the label; a short form or a tail that several labels share means none."""
+
+DESCRIBING: dict[str, Edit] = {
+    "tail alone, dropped words": lambda name, draw: described(drop_words, name, draw),
+    "tail alone, abbreviated": lambda name, draw: described(abbreviate, name, draw),
+    "tail alone, plural": lambda name, draw: described(renumber, name, draw),
+}
+"""Edits of what a label is said to be, without its name: harder than all others, and counted apart."""
 
 BREAKING = ("sibling, whole", "sibling, short", "head of one, tail of another", "invented")
 
@@ -204,7 +217,7 @@ class EditMaker:
         labels = self._draw.sample(self._usable, len(self._usable))
         halves: dict[int, Half] = {label: "test" if place % 2 else "calibration" for place, label in enumerate(labels)}
         found: list[Mention] = []
-        for kind in (*KEEPING, *BREAKING):
+        for kind in (*KEEPING, *BREAKING, *DESCRIBING):
             made = (self._mention(kind, label, halves[label]) for label in self._draw.sample(labels, len(labels)))
             kept = (mention for mention in made if mention is not None)
             found += [mention for mention, _ in zip(kept, range(per_kind_count), strict=False)]
@@ -219,15 +232,17 @@ class EditMaker:
 
     def _edit(self, kind: str, label: int) -> str | None:
         name = self._names[label]
-        if kind in KEEPING:
-            return KEEPING[kind](name, self._draw)
+        if kind not in BREAKING:
+            return (KEEPING | DESCRIBING)[kind](name, self._draw)
         return near_miss(kind, name, self._draw.choice(self._names), self._draw.choice(self._names), self._draw)
 
     def _is_true(self, kind: str, text: str, label: int) -> bool:
         """A near miss names no label; any other edit names no other label, and differs from its own."""
         key, name = normalise(text), self._names[label]
         if not key or kind in BREAKING:
-            return bool(key) and key not in self._taken and key not in self._heads
+            return bool(key) and self._names_nothing(kind, text, key)
+        if kind in DESCRIBING:
+            return self._tails[normalise(name.tail)] == 1 and not (self._tails[key] or self._heads[key] or key in self._taken)
         if kind in ("exact", "short form", "tail alone"):
             return True
         is_head_alone = kind.endswith("short") or (kind == "added words" and name.whole not in text)
@@ -235,6 +250,11 @@ class EditMaker:
             return False
         names_another = self._taken.get(key, label) != label or (key in self._heads and key != normalise(name.head))
         return not names_another and text not in (name.whole, name.head)
+
+    def _names_nothing(self, kind: str, text: str, key: str) -> bool:
+        # `wixl-data: a tool` names the label `wixl-data`: that is no sibling of `wixl` that does not exist.
+        is_label_head = kind.startswith("sibling") and normalise(split_name(text).head) in self._heads
+        return key not in self._taken and key not in self._heads and not is_label_head
 
     def _truth(self, kind: str, label: int) -> int | None:
         if kind in BREAKING:
