@@ -68,8 +68,8 @@ def argument_of(low: str, start: int, end: int, named: Sequence[Named]) -> Argum
     found = judgements(low, start, end)
     stated = stated_verdict(low, named[0].mention.end, end) if named else None
     if stated:
-        other = next((one.mention for one in named if one.identity != named[0].identity), None)
-        return Argument(stated, named[0].mention, other, named[0].mention)
+        others = [one.mention for one in distinct(named)[1:]]
+        return Argument(stated, named[0].mention, others[0] if others else None, named[0].mention)
     is_comparison = has_comparison(low, start, end)
     verdict = found[-1].verdict if found else "compare" if is_comparison else "none"
     if not named:

@@ -50,13 +50,18 @@ REFINE_HEADING = _phrases(
 CONCLUDE_CUE = _phrases(
     r"final(?:ly|ize|ise)?\b",
     r"(?:in (?:the end|summary|conclusion|total)|to (?:sum up|conclude|summari[sz]e)|overall|all in all|therefore|thus|hence)\b",
-    rf"(?:my|the) (?:\w+ ){{0,2}}(?:{LABEL_NOUNS})(?: \w+){{0,2}} (?:is|are|will be|would be|should be)\b",
-    rf"(?:these|those|the following) (?:\w+ )?(?:{LABEL_NOUNS}|ones?) (?:\w+ )?(?:apply|fit|match|remain|describe)\b",
     r"i(?:'ll|'d|'m| will| would| am)(?: going to)? (?:go with|answer|return(?! to)|settl(?:e|ing) on|submit|assign)\b",
     r"(?:put|putting|taking|bringing) (?:\w+ ){1,2}together\b|(?:that|this|which) gives\b|best described by\b",
     r"here (?:is|are) (?:what|my|the)\b",
     r"(?:(?:that|which|this) leaves|(?:we are|i am|i'm) left with)\b",
 )
+ANSWER_CUE = _phrases(
+    rf"(?:my|the) (?:\w+ ){{0,2}}(?:{LABEL_NOUNS})(?: \w+){{0,2}} (?:is|are|will be|would be|should be)\b",
+    rf"(?:these|those|the following) (?:\w+ )?(?:{LABEL_NOUNS}|ones?) (?:\w+ )?(?:apply|fit|match|remain|describe)\b",
+    rf"(?:my|the) (?:final |chosen |selected )?(?:{LABEL_NOUNS}):",
+)
+"""Says outright which labels are the answer."""
+
 DOCUMENT_CUE = _phrases(
     r"(?:the|this|our|a) (?:\w+ )?(?:document|text|description|article|page|passage|abstract|entry|snippet)\b",
     r"(?:describes|is about|deals with)\b",
@@ -128,6 +133,7 @@ _FITS = (
     r"(?:that one|it|this one|that|this) (?:is|looks|seems|sounds) (?:good|right|fine)|(?:believe|think|guess|suppose) so",
 )
 _MISSES = (
+    r"not (?:mentioned|named|stated|covered)",
     r"irrelevant|unrelated|off[- ]topic|out of scope|tangential|far-fetched|a stretch|unlikely|unsupported|misses the",
     r"too (?:broad|generic|narrow|specific|general|far|weak|vague|loose\w*|distant)",
     r"redundant|superfluous|unnecessary|duplicates?(?: of)?|wrong|not(?= [\"'*`“]*x{2,})|something (?:else|different)",
@@ -148,6 +154,12 @@ def _either(keeps: tuple[str, ...], drops: tuple[str, ...]) -> re.Pattern[str]:
 
 
 _DECISION, _JUDGEMENT = _either(_KEEPS, _DROPS), _either(_FITS, _MISSES)
+_ASSENT = re.compile(
+    r"(?:(?<=[,?.] )|(?<=so )|(?<![^\n]))(?<!wait, )(?:(?P<keep>yes|yeah|yep|sure|definitely|absolutely)|(?P<drop>no(?:pe)?|nah))"
+    r"(?=[,.!]|$)"
+)
+"""An answer to one's own question, set off by commas; `wait, no` takes back a thought, not a label."""
+
 _FLIPS = re.compile(
     r"(?:\b(?:not|never|no (?:reason|need) to|cannot|hardly|neither|rather than|instead of|without|no|nor|nothing|fails? to|less)"
     r"|n't)(?:\s+\w+){0,2}\s+$",
@@ -166,7 +178,7 @@ _AGAINST = re.compile(
 
 
 _STATED = re.compile(
-    r"[\"'”’»*`)\]]*\s*(?:[:|(]|[-–—=]+>?|→)[\s:|*_]*(?:(?P<keep>yes|in|ok(?:ay)?|pass(?:es|ed)?|true|y|[✓✔✅])"
+    r"[\"'”’»*`)\]]*\s*(?:[:|(]|[-–—=]+>?|→)[\s:|*_]*(?:(?P<keep>yes|in|included?|ok(?:ay)?|pass(?:es|ed)?|true|y|[✓✔✅])"
     r"|(?P<drop>no|out|n/?a|not applicable|fail(?:s|ed)?|false|none|[✗✘✖❌×]))(?=\W|$)"
 )
 
@@ -186,8 +198,8 @@ class Judgement(NamedTuple):
 
 
 def judgements(low: str, start: int, end: int) -> list[Judgement]:
-    """What a span keeps and drops: its decisions ("so I drop it"), or without any its judgements ("too broad")."""
-    return decisions(low, start, end) or _judged(_JUDGEMENT, low, start, end)
+    """What a span keeps and drops: its decisions ("so I drop it"), else its judgements ("too broad"), else its yes and no."""
+    return decisions(low, start, end) or _judged(_JUDGEMENT, low, start, end) or _judged(_ASSENT, low, start, end)
 
 
 def decisions(low: str, start: int, end: int) -> list[Judgement]:

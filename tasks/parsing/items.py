@@ -140,7 +140,11 @@ def item_mention(text: str, source: str, item: Item, catalogue: Catalogue, takes
 def looks_like_sentence(line: str) -> bool:
     """True for a line that says something instead of naming a label."""
     words = line.split()
-    return len(words) > SENTENCE_WORDS or line.endswith((":", "：")) or (len(words) > 4 and line.endswith((".", "!", "?")))
+    return (
+        len(words) > SENTENCE_WORDS
+        or line.endswith((":", "：", " is", " are"))
+        or (len(words) > 2 and line.endswith((".", "!", "?")))
+    )
 
 
 def answer_mentions(text: str, source: str, start: int, end: int, catalogue: Catalogue, takes_ids: bool) -> list[Mention]:
@@ -166,9 +170,8 @@ def _without_lead(text: str, item: Item, catalogue: Catalogue, takes_ids: bool) 
     if lead is None or known_reading(text, item, catalogue, takes_ids):
         return item
     rest = item._replace(start=item.start + lead.end())
-    first = next(separated(text, *rest[:2], names_in(text, rest, catalogue)), None)
-    known = first and known_reading(text, Item(*first, False), catalogue, takes_ids)
-    return rest if known else item
+    pieces = separated(text, *rest[:2], names_in(text, rest, catalogue))
+    return rest if any(known_reading(text, Item(*span, False), catalogue, takes_ids) for span in pieces) else item
 
 
 def names_in(text: str, item: Item, catalogue: Catalogue) -> Taken:

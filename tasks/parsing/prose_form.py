@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from tasks.parsing.arguments import MOST_SIDES, Argument, argument_of, distinct, masked
 from tasks.parsing.boundary import GIVEN_EVIDENCE, StepEvents, boundary_evidence, find_boundary
-from tasks.parsing.cues import CONCLUDE_CUE, REFINE_CUE, decisions
+from tasks.parsing.cues import ANSWER_CUE, CONCLUDE_CUE, REFINE_CUE, decisions, has_comparison, judgements
 from tasks.parsing.drafts import Mention, StepDraft, TraceDraft
 from tasks.parsing.items import trimmed
 from tasks.parsing.mentions import ENUMERATION_GAP, Identity, KnownLabels, MentionFinder, Named, sure_mentions
@@ -15,6 +15,12 @@ from tasks.parsing.names import Catalogue
 from tasks.parsing.sentences import Sentence, sentences
 
 CLAUSE_BREAK = re.compile(r"[,;]\s+(?:and\s+|but\s+|while\s+|whereas\s+|yet\s+|so\s+)?|(?<!\s)\s++(?:while|whereas|but)\s+")
+ALSO_GAP = re.compile(
+    r"[\"”’'»`*_)\]]*[^,;.]{0,60}[,;]?\s+(?:and |but )?(?:so (?:is|are|does|do)|neither (?:is|are|does|do)|nor|not|just like"
+    r"|likewise|(?:the )?same (?:goes |holds |is true )?for|as well as|along with)\s+[\"“‘'«`*_(\[]*"
+)
+"""Between two labels of one verdict: `vim is off topic, so is nano`."""
+
 LOOSE_START = re.compile(r"(?:[\s,;]|and\s|or\s)+")
 LOOSE_END = re.compile(r"(?:[\s,;]|(?<=\s)(?:and|or))+$")
 LOOSE_CHARS = 80
@@ -30,6 +36,8 @@ class Piece:
     named: tuple[Named, ...]
     argument: Argument
     concludes: bool = False
+    answers: bool = False
+    """Says outright that these are the labels, so that `fitting` in it decides nothing."""
 
 
 def read_reasoning(
@@ -80,7 +88,8 @@ def judged_steps(finder: MentionFinder, spans: Sequence[tuple[int, int]], known:
 def _pieces(low: str, start: int, end: int, named: list[Named]) -> list[Piece]:
     """One piece a sentence; one a label where a sentence lists labels; one a clause where it decides twice."""
     concludes = CONCLUDE_CUE.search(low, start, end) is not None
-    whole = Piece(start, end, tuple(named), argument_of(low, start, end, named), concludes)
+    answers = ANSWER_CUE.search(low, start, end) is not None
+    whole = Piece(start, end, tuple(named), argument_of(low, start, end, named), concludes or answers, answers)
     if len(distinct(named)) < 2:
         return [whole]
     clauses = _deciding_clauses(low, whole) if len(named) <= MOST_SIDES else []
@@ -94,13 +103,14 @@ def _deciding_clauses(low: str, whole: Piece) -> list[Piece]:
     """The clauses of `I keep vim, but nano is out`: cut where both sides decide, about labels of their own."""
     pieces: list[Piece] = []
     first, left = whole.start, list(whole.named)
+    decides = decisions if has_comparison(low, whole.start, whole.end) else judgements
     for gap in CLAUSE_BREAK.finditer(low, whole.start, whole.end):
         before = [one for one in left if one.mention.end <= gap.start()]
         after = [one for one in left if one.mention.start >= gap.end()]
         is_apart = {one.identity for one in before}.isdisjoint(one.identity for one in after)
         if not before or not after or not is_apart or len(before) + len(after) < len(left):
             continue
-        if decisions(low, first, gap.start()) and decisions(low, gap.end(), whole.end):
+        if decides(low, first, gap.start()) and decides(low, gap.end(), whole.end):
             pieces.append(_piece(low, first, gap.start(), before))
             first, left = gap.end(), after
     return [*pieces, _piece(low, *trimmed(low, first, whole.end), left)]
@@ -112,11 +122,12 @@ def _piece(low: str, start: int, end: int, named: Sequence[Named]) -> Piece:
 
 def _listed_pieces(low: str, whole: Piece) -> list[Piece]:
     """Cut before every label that follows another as in a list; in a sentence without a verdict, before every label."""
-    verdict = whole.argument.verdict
+    verdict = "none" if whole.answers else whole.argument.verdict
     cuts = [whole.start]
     groups = [[whole.named[0]]]
     for before, after in pairwise(whole.named):
-        is_next = verdict == "none" or ENUMERATION_GAP.fullmatch(low, before.mention.end, after.mention.start)
+        between = before.mention.end, after.mention.start
+        is_next = verdict == "none" or ENUMERATION_GAP.fullmatch(low, *between) or ALSO_GAP.fullmatch(low, *between)
         if after.identity == before.identity or not is_next:
             groups[-1].append(after)
             continue
@@ -127,7 +138,7 @@ def _listed_pieces(low: str, whole: Piece) -> list[Piece]:
         groups.append([after])
     spans = [_tight(low, first, last) for first, last in zip(cuts, [*cuts[1:], whole.end], strict=True)]
     return [
-        Piece(*span, tuple(group), Argument(verdict, group[0].mention, None, group[0].mention), whole.concludes)
+        Piece(*span, tuple(group), Argument(verdict, group[0].mention, None, group[0].mention), whole.concludes, whole.answers)
         for span, group in zip(spans, groups, strict=True)
     ]
 
@@ -167,7 +178,7 @@ def _steps(source: str, pieces: Sequence[Piece], boundary: int | None) -> list[S
             rival = argument.other if argument.subject is topic else argument.subject
         refines = boundary is not None and at >= boundary
         concludes = refines and at > 0 and bool(piece.named) and piece.concludes
-        is_last = at > last_verdict or (at == last_verdict and len(distinct(piece.named)) > 1)
+        is_last = at > last_verdict or (at == last_verdict and (piece.answers or len(distinct(piece.named)) > 1))
         phase = "answer" if concludes and is_last else "refine" if refines else "shortlist"
         verdict = argument.verdict if refines else "none"
         steps.append(StepDraft(source, piece.start, piece.end, phase, verdict, argument.subject, argument.other))

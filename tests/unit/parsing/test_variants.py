@@ -127,7 +127,7 @@ def test_first_mentions_of_phase_2_prose_make_no_shortlist() -> None:
         draft = trace(content, reasoning, variant="phase-2-teacher")
         assert (shortlist(draft), answers(draft)) == ([], ["vim"])
         assert set(phases(draft)) == {"r", "a"}
-        assert decided(draft)[-1] == ("drop", "nano", "vim")
+        assert decided(draft)[-2:] == [("drop", "nano", "vim"), ("drop", "emacs", None)]
 
 
 def test_a_bare_phase_2_answer_takes_its_steps_from_the_reasoning() -> None:
