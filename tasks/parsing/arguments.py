@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import NamedTuple
 
 from tasks.parsing.cues import Judgement, has_comparison, is_argued_against, is_verdict_word, judgements, stated_verdict
@@ -93,7 +94,8 @@ def with_anaphors(low: str, end: int, named: Sequence[Named]) -> Sequence[Named]
     pair = distinct(named)
     if len(pair) != 2:
         return named
-    said = [(match, pair[0] if match["first"] else pair[1]) for match in ANAPHOR.finditer(low, pair[1].mention.end, end)]
+    matches = islice(ANAPHOR.finditer(low, pair[1].mention.end, end), MOST_SIDES)
+    said = [(match, pair[0] if match["first"] else pair[1]) for match in matches]
     meant = [one._replace(mention=replace(one.mention, start=match.start(), end=match.end())) for match, one in said]
     return sorted([*named, *meant], key=lambda one: one.mention.start)
 

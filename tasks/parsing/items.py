@@ -83,7 +83,7 @@ def readings(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     whole = unwrapped(text, start, end)
     yield whole
     number = PLACE.match(text, start, end)
-    if number and number.end() < end:
+    if number and number.end() < end and not PLACE.match(text, number.end(), end):
         yield from readings(text, number.end(), end)
     opened = OPENED.match(text, start, end)
     if opened:
