@@ -138,6 +138,11 @@ class TeacherConfig(Section):
         None, description="`open`: labels named freely, linked later; `candidates`: picked from the index's nearest. No default."
     )
     candidate_count: int = Field(50, ge=2, le=500, description="Labels offered by the `candidates` prompt.")
+    candidates_by: Literal["dense", "lexical", "fused"] = Field(
+        "fused",
+        description="How they and the index's shortlist are found: by vector, by wording (TF-IDF) or by both. Wording takes more "
+        "memory and time than vectors as labels grow: choose `dense` near a million.",
+    )
     variants: tuple[Variant, ...] = Field(
         ("both",),
         min_length=1,

@@ -57,10 +57,10 @@ def model_location(model: str) -> Path:
 
 
 def _snapshot(name: str) -> Path:
-    from huggingface_hub import snapshot_download
+    from transformers.utils.hub import cached_file
 
     try:
-        return Path(snapshot_download(name, local_files_only=True))
+        return Path(str(cached_file(name, "config.json", local_files_only=True))).parent
     except (OSError, ValueError) as exc:
         raise ConfigError(
             f"embed.model = {name!r} is neither {PACKAGED!r}, nor a folder, nor in the hub's cache; nothing is downloaded: fetch "
@@ -113,10 +113,10 @@ def _cut(model: str, loaded: "SentenceTransformer", token_count: int) -> Callabl
     Raises:
         ConfigError: the model takes fewer tokens.
     """
-    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerBase
 
     tokenizer = loaded.tokenizer
-    if isinstance(tokenizer, Tokenizer):  # of an embedder that only looks words up
+    if not isinstance(tokenizer, PreTrainedTokenizerBase):  # of an embedder that only looks words up
         tokenizer.enable_truncation(token_count)
         return lambda texts: _counts(row.ids for row in tokenizer.encode_batch(texts, add_special_tokens=False))
     positions = getattr(getattr(loaded[0], "config", None), "max_position_embeddings", None)

@@ -10,6 +10,9 @@ from sklearn.pipeline import FeatureUnion
 
 from tasks.labels.search import QUERY_BLOCK, LabelIds, Ranking, Scores, join_rankings, top_scores
 
+SCORE_CELLS = 1 << 24
+"""Scores held at once, 64 MB: with more than 65,536 labels a block has fewer texts."""
+
 
 class LexicalIndex:
     """TF-IDF vectors of label texts; the weights come from the label texts alone."""
@@ -29,7 +32,8 @@ class LexicalIndex:
 
     def search(self, texts: Sequence[str], k: int) -> Ranking:
         """The k labels of highest cosine for each text."""
-        blocks = (texts[i : i + QUERY_BLOCK] for i in range(0, len(texts), QUERY_BLOCK))
+        size = min(QUERY_BLOCK, max(1, SCORE_CELLS // max(len(self.label_ids), 1)))
+        blocks = (texts[i : i + size] for i in range(0, len(texts), size))
         return join_rankings([top_scores(self.score(block), self.label_ids, k) for block in blocks], k)
 
 

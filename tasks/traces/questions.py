@@ -1,15 +1,15 @@
 """Which documents are asked about, which labels they are offered or given, and the prompt of each."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
 import polars as pl
 
-from tasks.labels.retrieval import Retriever
-from tasks.labels.search import NO_LABEL, LabelIndex, Vectors
+from tasks.labels.retrieval import Kind, Retriever
+from tasks.labels.search import NO_LABEL
 from tasks.traces.prompts import OfferedLabel, Prompt, Wish, candidates_prompt, open_prompt, spread_examples
 
 OWN, OTHER = "phase-2-teacher", "phase-2-stranger"
@@ -41,15 +41,15 @@ def draw_strangers(documents: pl.DataFrame, seed: int) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """The label index and what it needs: vectors of texts, and labels a document must not be offered."""
+    """What labels are found with, by vector or by wording, and labels a document must not be offered."""
 
-    index: LabelIndex
-    embed: Callable[[list[str]], Vectors]
+    retriever: Retriever
+    kind: Kind
     left_out: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
     def nearest(self, document_ids: Sequence[str], texts: list[str], count: int) -> list[list[int]]:
         """Ids of the labels nearest to each text, best first, but for those left out of its document."""
-        found = Retriever(self.index, self.embed).retrieve("dense", document_ids, texts, count, self.left_out)
+        found = self.retriever.retrieve(self.kind, document_ids, texts, count, self.left_out)
         return [[label for label in ranked if label != NO_LABEL] for ranked in found.label_ids.tolist()]
 
 
@@ -71,7 +71,7 @@ class Questions:
             prompt_kind: `open` or `candidates`.
             form: form of answer to ask for.
             labels: `core_labels`.
-            retrieval: the label index; null where no prompt needs it.
+            retrieval: finds labels; null where no prompt needs it.
             counts: labels a `candidates` prompt offers, and labels phase 2 is given of the index.
         """
         self._kind = prompt_kind

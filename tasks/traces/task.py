@@ -19,7 +19,10 @@ from schemas.config import EmbedConfig, TeacherConfig
 from schemas.errors import ConfigError, SchemaRefusedError, TeacherError
 from schemas.refs import RetryRules, RunRef, StageInputs, StageResult
 from schemas.tables import RAW_TRACES
+from tasks.labels.embedder import label_text
+from tasks.labels.lexical import LexicalIndex
 from tasks.labels.progress import log_progress
+from tasks.labels.retrieval import Retriever
 from tasks.labels.task import open_embedder, open_label_index
 from tasks.traces.answers import may_pass
 from tasks.traces.batch import Quota, Tally, batch_lines, batched, by_custom_id, read_results
@@ -270,13 +273,23 @@ class Session:
 
     @cached_property
     def _retrieval(self) -> Retrieval:
-        inputs = self._inputs
+        inputs, kind = self._inputs, self._teacher.candidates_by
+        left_out = left_out_labels(read_table(inputs.tables["core_relevance"]))
+        wording = self._wording() if kind != "dense" else None
+        if kind == "lexical":
+            return Retrieval(Retriever(lexical=wording), kind, left_out)
         index = open_label_index(self._run, inputs.artifacts["label_index"], inputs.tables["core_labels"])
         embedder = open_embedder(self._run, self._embed, self._embed.document_tokens)
         # every text has a vector before the first request: embedding beside the asking would slow both
-        embedder.embed(self._documents["document_text"].to_list(), log_progress("documents embedded"))
-        left_out = left_out_labels(read_table(inputs.tables["core_relevance"]))
-        return Retrieval(index, embedder.embed, left_out)
+        for _ in embedder.embed_blocks(self._documents["document_text"].to_list(), progress=log_progress("documents embedded")):
+            pass
+        return Retrieval(Retriever(index, embedder.embed, wording), kind, left_out)
+
+    def _wording(self) -> LexicalIndex:
+        columns = ["label_id", "label_name", "description_text"]
+        labels = read_table(self._inputs.tables["core_labels"], columns)
+        texts = [label_text(name, text) for name, text in labels.select(columns[1:]).iter_rows()]
+        return LexicalIndex(labels["label_id"].to_numpy(), texts)
 
     def ask(self, chunks: Iterator[list[TraceRequest]], total: int) -> None:
         """Send what is not answered yet; every answer is on disk before it counts. Nothing missing: nothing is started.

@@ -80,10 +80,10 @@ def test_generate_traces_counts_money_and_keeps_credentials_out_of_its_records(
     assert "sk-very-secret" not in written
 
 
-def test_generate_traces_offers_candidates_and_gets_only_those(sample: Sample, served: Served, tmp_path: Path) -> None:
-    result = generate(
-        sample_run(sample, tmp_path), sample, **served.settings, prompt_kind="candidates", candidate_count=20, max_documents=10
-    )
+@pytest.mark.parametrize("way", ["dense", "lexical", "fused"])
+def test_generate_traces_offers_candidates_and_gets_only_those(sample: Sample, served: Served, tmp_path: Path, way: str) -> None:
+    asked = {"prompt_kind": "candidates", "candidate_count": 20, "candidates_by": way, "max_documents": 10}
+    result = generate(sample_run(sample, tmp_path), sample, **served.settings, **asked)
     frame = read_table(result.tables[0])
     assert set(frame["prompt_kind"]) == {"candidates"}
     assert frame["completion_text"].str.contains(r"\[\d+\] ").all()

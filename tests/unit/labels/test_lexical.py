@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from tasks.labels.lexical import Bm25Index, words_of
+from tasks.labels import lexical
+from tasks.labels.lexical import Bm25Index, LexicalIndex, words_of
 from tasks.labels.search import NO_LABEL
 
 IDS = np.array([5, 6, 7], np.int32)
@@ -40,3 +41,14 @@ def test_bm25_search_is_as_wide_as_asked_even_past_the_labels() -> None:
 
 def test_bm25_takes_labels_without_a_word() -> None:
     assert Bm25Index(IDS, ["???", "vim", ""]).search(["vim"], 1).label_ids.tolist() == [[6]]
+
+
+def test_tfidf_search_gives_the_same_to_the_last_bit_whatever_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    index = LexicalIndex(IDS, TEXTS)
+    asked = ["the web server", "an editor of images", "painting", ""]
+    whole = index.search(asked, 2)
+    monkeypatch.setattr(lexical, "SCORE_CELLS", 3)
+    found = index.search(asked, 2)
+    assert np.array_equal(found.label_ids, whole.label_ids)
+    assert np.array_equal(found.scores, whole.scores)
+    assert whole.label_ids[:3, 0].tolist() == [7, 5, 6]

@@ -7,6 +7,7 @@ import pytest
 
 from schemas.config import TeacherConfig
 from schemas.fields import VARIANTS
+from tasks.labels.retrieval import Retriever
 from tasks.labels.search import LabelIndex
 from tasks.traces import plan as planning
 from tasks.traces.answers import Answer, Received, answered, failed
@@ -20,7 +21,8 @@ from tasks.traces.requests import TraceRequest
 NAMES = ["vim", "nano", "emacs", "ed"]
 LABELS = pl.DataFrame({"label_id": [10, 11, 12, 13], "label_name": NAMES})
 INDEX = LabelIndex(np.array([10, 11, 12, 13], np.int32), np.eye(4, dtype=np.float32))
-RETRIEVAL = Retrieval(INDEX, lambda texts: np.tile(np.array([[0.9, 0.4, 0.1, 0.0]], np.float32), (len(texts), 1)))
+NEAREST = np.array([[0.9, 0.4, 0.1, 0.0]], np.float32)
+RETRIEVAL = Retrieval(Retriever(INDEX, lambda texts: np.tile(NEAREST, (len(texts), 1))), "dense")
 GIVEN = ("phase-1", "phase-2-teacher", "phase-2-stranger")
 
 

@@ -1,10 +1,13 @@
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.labels.search import LabelIndex, Vectors
+from tasks.labels.retrieval import Kind, Retriever
+from tasks.labels.search import LabelIndex, Ranking, Vectors
 from tasks.traces.prompts import read_document, read_given, read_offered, read_wish
 from tasks.traces.questions import (
     Questions,
@@ -33,7 +36,16 @@ def _embed(texts: list[str]) -> Vectors:
     return np.tile(np.array([[0.9, 0.4, 0.1]], np.float32), (len(texts), 1))
 
 
-RETRIEVAL = Retrieval(INDEX, _embed, {"b": frozenset({10})})
+class _ByWording:
+    """Every text shares most with 12, then 11, then 10."""
+
+    def search(self, texts: Sequence[str], k: int) -> Ranking:
+        ids = np.tile(np.array([12, 11, 10], np.int32), (len(texts), 1))[:, :k]
+        return Ranking(ids, np.tile(np.array([3, 2, 1], np.float32), (len(texts), 1))[:, :k])
+
+
+RETRIEVER = Retriever(INDEX, _embed, _ByWording())
+RETRIEVAL = Retrieval(RETRIEVER, "dense", {"b": frozenset({10})})
 
 
 def _questions(kind: str, form: str = "json", retrieval: Retrieval | None = RETRIEVAL) -> Questions:
@@ -50,6 +62,12 @@ def _users(
 def test_chosen_documents_takes_the_first_of_each_split() -> None:
     assert chosen_documents(DOCUMENTS, 2)["document_id"].to_list() == ["a", "b", "t"]
     assert chosen_documents(DOCUMENTS, None).height == 4
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("dense", [10, 11]), ("lexical", [12, 11]), ("fused", [10, 12])])
+def test_nearest_finds_labels_the_way_it_was_told(kind: Kind, expected: list[int]) -> None:
+    assert Retrieval(RETRIEVER, kind).nearest(["a"], ["text"], 2) == [expected]
+    assert Retrieval(RETRIEVER, kind, {"a": frozenset({11})}).nearest(["a"], ["text"], 3)[0].count(11) == 0
 
 
 def test_left_out_labels_are_those_that_are_filtered() -> None:
