@@ -145,12 +145,6 @@ def stage_command(stage: str, load: Callable[[], Callable[..., Any]], summary: s
     app.command(stage, rich_help_panel=STAGES)(command)
 
 
-def _load_index() -> Callable[..., Any]:
-    from flows.index import index
-
-    return index
-
-
 def _load_parse() -> Callable[..., Any]:
     from flows.parse import parse
 
@@ -169,7 +163,26 @@ def _load_distill() -> Callable[..., Any]:
     return distill
 
 
-stage_command("index", _load_index, "Embed the labels, build the label index, measure its recall against exact search.")
+@app.command("index", rich_help_panel=STAGES)
+def index_command(
+    name: Name,
+    root: Root = "data",
+    config: Config = None,
+    set: Set = None,
+    target_recall: Annotated[
+        float | None,
+        typer.Option("--target-recall", help="Take the cheapest form, degree and expansion with this recall@100, e.g. 0.97."),
+    ] = None,
+) -> None:
+    """Embed the labels, build or update the label index, measure its recall against exact search."""
+    start(root)
+
+    def work() -> None:
+        from flows.index import index
+
+        show_output(index(name, root, config, set, target_recall=target_recall))
+
+    guarded(work)
 
 
 @app.command("trace", rich_help_panel=STAGES)

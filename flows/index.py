@@ -1,4 +1,4 @@
-"""Embed the labels, build the label index and measure its recall."""
+"""Embed the labels, build or update the label index and measure its recall."""
 
 from prefect import flow
 
@@ -14,7 +14,18 @@ def index(
     config: str | None = None,
     set: list[str] | None = None,
     run_id: str | None = None,
+    target_recall: float | None = None,
 ) -> StageOutput:
-    """Publish the label index, if its recall reaches the floor."""
-    with stage_run("index", name, root, config, set, run_id) as run:
+    """Publish the label index, if its recall reaches the floor.
+
+    Args:
+        name: the dataset.
+        root: the data root.
+        config: settings file.
+        set: single settings.
+        run_id: the parent run, if this is a part of one; its settings hold.
+        target_recall: recall@100 the cheapest form, degree and expansion are sought for; the setting `index.target_recall`.
+    """
+    target = [] if target_recall is None else [f"index.target_recall={target_recall}"]
+    with stage_run("index", name, root, config, [*(set or []), *target], run_id) as run:
         return run_stage(run, "index", lambda inputs: index_labels(run, inputs, run.config.index, run.config.embed))

@@ -1,24 +1,31 @@
-"""A label index on disk: vectors, label numbers, the usearch graph if there is one, and a manifest."""
+"""A label index on disk: stored vectors, label numbers, text hashes, the usearch graph if there is one, and a manifest."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
-from usearch.index import BatchMatches, Index
+from usearch.index import Index
 
 from schemas.errors import IndexRefusedError
 from warehouse.atomic import fresh_dir
 
-Vectors = NDArray[np.float32]
 Rows = NDArray[np.int32]
-Search = Callable[[Vectors, int], Rows]
+VectorForm = Literal["float32", "float16", "int8"]
+AGAIN = "run `ctd index` again"
 
 
 class IndexManifest(BaseModel):
-    """What an index was made from, how, and how well it finds what exact search finds."""
+    """What an index was made from, how, and how well it finds what exact search finds.
+
+    `graph_form` is null where search is an exact matrix product. `ci` are ends of 95% intervals over the queries.
+    `duplicate_count`: labels whose vector an earlier label has too. `added_count` and `removed_count` say how it differs from
+    the index of run `updated_from`, whose graph it took over; null if it was built from nothing.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,56 +34,79 @@ class IndexManifest(BaseModel):
     label_count: int
     d_model: int
     labels_hash: str
-    is_exact: bool
-    connectivity: int
-    expansion_add: int
-    expansion_search: int
+    vector_form: VectorForm
+    graph_form: Literal["i8", "f16", "b1"] | None = None
+    graph_scale: float = 1.0
+    connectivity: int = 0
+    expansion_add: int = 0
+    expansion_search: int = 0
+    target_recall: float | None = None
     recall_at_10: float
+    recall_at_10_ci: tuple[float, float]
     recall_at_100: float
+    recall_at_100_ci: tuple[float, float]
     recall_sample_count: int
     min_recall_at_10: float
     min_recall_at_100: float
+    duplicate_count: int = 0
+    added_count: int = 0
+    removed_count: int = 0
+    updated_from: str | None = None
+
+    @property
+    def is_exact(self) -> bool:
+        """True if search compares a query with every label."""
+        return self.graph_form is None
 
 
-def build_graph(vectors: Vectors, connectivity: int, expansion_add: int, expansion_search: int) -> Index:
-    """The usearch graph over unit vectors, keys are rows, half-precision storage."""
-    index = Index(
-        ndim=vectors.shape[1],
-        metric="cos",
-        dtype="f16",
-        connectivity=connectivity,
-        expansion_add=expansion_add,
-        expansion_search=expansion_search,
-    )
-    index.add(np.arange(len(vectors), dtype=np.uint64), vectors)
-    return index
+@dataclass(frozen=True)
+class LabelVectors:
+    """Vectors of the labels: `codes` [label, dimension] and `scales` [label], memory-mapped."""
+
+    codes: NDArray[Any]  # float32, float16 or int8
+    scales: NDArray[np.float32]
 
 
-def graph_search(index: Index) -> Search:
-    """Search in a usearch graph as rows [query, k], -1 where it found fewer (usearch pads with key 0)."""
+@dataclass(frozen=True)
+class IndexFiles:
+    """An index as read: `graph_rows` says which row each key of the graph stands for, -1 if it was removed."""
 
-    def search(queries: Vectors, k: int) -> Rows:
-        found = cast(BatchMatches, index.search(np.atleast_2d(queries), k))
-        keys = found.keys.astype(np.int32)
-        counts = found.counts
-        keys[np.arange(keys.shape[1])[None, :] >= counts[:, None]] = -1
-        return keys
-
-    return search
+    label_ids: Rows
+    vectors: LabelVectors
+    manifest: IndexManifest
+    graph: Index | None
+    graph_rows: Rows
 
 
-def save_index(path: Path, label_ids: Rows, vectors: Vectors, graph: Index | None, manifest: IndexManifest) -> None:
-    """Write the index folder whole; an older one at `path` stays until the new one is complete.
+@contextmanager
+def new_index(path: Path) -> Iterator[Path]:
+    """A folder to write an index into, which takes the place of `path` when the block ends without an error.
 
     Raises:
-        StorageError: the folder cannot be written.
+        StorageError: the folder cannot be written; an older index at `path` stays as it was.
     """
     with fresh_dir(path) as folder:
-        np.save(folder / "label_ids.npy", label_ids)
-        np.save(folder / "vectors.npy", vectors)
-        if graph is not None:
-            graph.save(str(folder / "graph.usearch"))
-        (folder / "manifest.json").write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
+        yield folder
+
+
+def new_vectors(folder: Path, label_count: int, d_model: int, form: VectorForm) -> LabelVectors:
+    """Vectors of zeros in the folder, memory-mapped, to be filled."""
+    codes = np.lib.format.open_memmap(folder / "vectors.npy", "w+", np.dtype(form), (label_count, d_model))
+    scales = np.lib.format.open_memmap(folder / "scales.npy", "w+", np.dtype(np.float32), (label_count,))
+    return LabelVectors(codes, scales)
+
+
+def save_labels(folder: Path, label_ids: Rows, text_hashes: NDArray[np.uint64], manifest: IndexManifest) -> None:
+    """Write label numbers, hashes of their texts [label, 2] and the manifest."""
+    np.save(folder / "label_ids.npy", label_ids)
+    np.save(folder / "text_hashes.npy", text_hashes)
+    (folder / "manifest.json").write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
+
+
+def save_graph(folder: Path, graph: Index, graph_rows: Rows) -> None:
+    """Write the graph and the rows of its keys."""
+    graph.save(str(folder / "graph.usearch"))
+    np.save(folder / "graph_rows.npy", graph_rows)
 
 
 def load_manifest(path: Path) -> IndexManifest:
@@ -88,11 +118,11 @@ def load_manifest(path: Path) -> IndexManifest:
     try:
         return IndexManifest.model_validate_json((path / "manifest.json").read_bytes())
     except (OSError, ValueError) as exc:
-        raise IndexRefusedError(f"label index {path} is missing or damaged ({exc}); run `ctd index` again") from exc
+        raise IndexRefusedError(f"label index {path} is missing or damaged ({exc}); {AGAIN}") from exc
 
 
-def load_index(path: Path, labels_hash: str) -> tuple[Rows, Vectors, Search | None, IndexManifest]:
-    """Label numbers, memory-mapped vectors, the approximate search if there is one, and the manifest.
+def load_index(path: Path, labels_hash: str) -> IndexFiles:
+    """The index of exactly this label set; vectors and graph are memory-mapped and cannot be changed.
 
     Raises:
         IndexRefusedError: the index is damaged, below its recall floor, or of another label set.
@@ -100,22 +130,45 @@ def load_index(path: Path, labels_hash: str) -> tuple[Rows, Vectors, Search | No
     manifest = load_manifest(path)
     if manifest.labels_hash != labels_hash:
         raise IndexRefusedError(
-            f"label index {path}: made for label set {manifest.labels_hash[:12]}, asked to serve {labels_hash[:12]}; "
-            "run `ctd index` again"
+            f"label index {path}: made for label set {manifest.labels_hash[:12]}, asked to serve {labels_hash[:12]}; {AGAIN}"
         )
     refuse_low_recall(path, manifest)
+    return _read(path, manifest, is_view=True)
+
+
+def load_to_change(path: Path) -> tuple[IndexFiles, NDArray[np.uint64]]:
+    """An index whose graph is read into memory, to add and remove labels there, and the hashes of its labels' texts.
+
+    Raises:
+        IndexRefusedError: the index is damaged.
+    """
+    files = _read(path, load_manifest(path), is_view=False)
+    try:
+        return files, np.load(path / "text_hashes.npy")
+    except (OSError, ValueError) as exc:
+        raise IndexRefusedError(f"label index {path} is damaged ({exc}); {AGAIN}") from exc
+
+
+def _read(path: Path, manifest: IndexManifest, is_view: bool) -> IndexFiles:
     try:
         label_ids = np.load(path / "label_ids.npy")
-        vectors = np.load(path / "vectors.npy", mmap_mode="r")
-        graph = None if manifest.is_exact else Index.restore(str(path / "graph.usearch"), view=True)
+        vectors = LabelVectors(np.load(path / "vectors.npy", mmap_mode="r"), np.load(path / "scales.npy", mmap_mode="r"))
+        graph = None if manifest.is_exact else Index.restore(str(path / "graph.usearch"), view=is_view)
+        graph_rows = np.zeros(0, np.int32) if manifest.is_exact else np.load(path / "graph_rows.npy")
     except (OSError, ValueError, RuntimeError) as exc:
-        raise IndexRefusedError(f"label index {path} is damaged ({exc}); run `ctd index` again") from exc
-    if len(vectors) != manifest.label_count or (not manifest.is_exact and graph is None):
-        raise IndexRefusedError(f"label index {path} is damaged: files and manifest differ; run `ctd index` again")
+        raise IndexRefusedError(f"label index {path} is damaged ({exc}); {AGAIN}") from exc
+    shape = (manifest.label_count, manifest.d_model)
+    is_whole = vectors.codes.shape == shape and vectors.codes.dtype == manifest.vector_form and len(label_ids) == shape[0]
+    is_whole = is_whole and len(vectors.scales) == shape[0]
+    if not is_whole or (not manifest.is_exact and not _fits(graph, graph_rows, shape)):
+        raise IndexRefusedError(f"label index {path} is damaged: files and manifest differ; {AGAIN}")
+    return IndexFiles(label_ids, vectors, manifest, graph, graph_rows)
+
+
+def _fits(graph: Index | None, graph_rows: Rows, shape: tuple[int, int]) -> bool:
     if graph is None:
-        return label_ids, vectors, None, manifest
-    graph.expansion_search = manifest.expansion_search  # type: ignore[misc]  # the stub lacks the setter
-    return label_ids, vectors, graph_search(graph), manifest
+        return False
+    return len(graph) == shape[0] == int((graph_rows >= 0).sum()) and graph.ndim == shape[1]
 
 
 def refuse_low_recall(path: Path, manifest: IndexManifest) -> None:
@@ -129,5 +182,6 @@ def refuse_low_recall(path: Path, manifest: IndexManifest) -> None:
         if seen < floor:
             raise IndexRefusedError(
                 f"label index {path}: recall@{k} {seen:.4f} on {manifest.recall_sample_count} queries is below its floor "
-                f"index.min_recall_at_{k} = {floor}; raise index.expansion_search or index.connectivity and index again"
+                f"index.min_recall_at_{k} = {floor}; raise index.expansion_search or index.connectivity, or take "
+                "index.vector_form = float16, and index again"
             )

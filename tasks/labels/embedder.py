@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import ConfigError
-from tasks.labels.encoder import Encoder, load_encoder
+from tasks.labels.encoder import Encoder, Precision, load_encoder
 
 logger = logging.getLogger(__name__)
 
@@ -51,24 +51,28 @@ def label_text(name: str, description: str) -> str:
     return f"{name}\n{description}" if description else name
 
 
-def embedder_identity(model: str, digest: str, token_count: int) -> str:
-    """What vectors depend on: the content of the model's folder and the length texts are cut to.
+def embedder_identity(model: str, digest: str, token_count: int, precision: Precision = "float32") -> str:
+    """What vectors depend on: the content of the model's folder, the length texts are cut to, the numbers computed with.
 
     Args:
         model: `embed.model`; only its last part is named, so a folder that moves keeps its vectors.
         digest: hash of the folder's content.
         token_count: tokens.
+        precision: form of the numbers.
     """
-    return f"{Path(model).name}-{digest}-{token_count}"
+    return f"{Path(model).name}-{digest}-{token_count}" + ("" if precision == "float32" else f"-{precision}")
 
 
 class CachedEmbedder:
     """Unit vectors of texts; the model is loaded only when a text is new to the store."""
 
-    def __init__(self, model: str, token_count: int, batch_size: int, store: VectorStore) -> None:
+    def __init__(
+        self, model: str, token_count: int, batch_size: int, store: VectorStore, precision: Precision = "float32"
+    ) -> None:
         """Prepare an embedder that cuts texts to `token_count` tokens; nothing is loaded yet."""
         self.model = model
         self.token_count = token_count
+        self._precision = precision
         self._batch_size = batch_size
         self.store = store
         self._encoder: Encoder | None = None
@@ -126,7 +130,7 @@ class CachedEmbedder:
         missing = self.store.missing(list(texts))
         if not missing:
             return
-        self._encoder = self._encoder or load_encoder(self.model, self.token_count, self._batch_size)
+        self._encoder = self._encoder or load_encoder(self.model, self.token_count, self._batch_size, self._precision)
         lengths = self._encoder.lengths([texts[text_hash] for text_hash in missing])
         ordered = [missing[row] for row in np.argsort(-lengths, kind="stable")]
         for start in range(0, len(ordered), CHUNK):

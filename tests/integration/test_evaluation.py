@@ -13,8 +13,8 @@ from schemas.refs import RunRef, StageInputs, StageResult, TableRef
 from schemas.tables import TABLES
 from tasks.evaluation.task import evaluate_systems
 from tasks.labels.embedder import hash_text
-from warehouse.embedding_store import EmbeddingStore
-from warehouse.index_store import IndexManifest, save_index
+from tasks.labels.task import open_embedder
+from tests.support.label_indexes import save_exact_index
 from warehouse.layout import artifact_path
 from warehouse.parquet import artifact_ref, read_table, write_table
 
@@ -96,11 +96,7 @@ def tables(run: RunRef) -> dict[str, TableRef]:
 
 def save_label_index(run: RunRef, labels_hash: str) -> Path:
     path = artifact_path(run.root_path, run.run_id, "index", "label_index")
-    numbers = {"connectivity": 32, "expansion_add": 128, "expansion_search": 512, "recall_sample_count": 1}
-    recalls = dict.fromkeys(("recall_at_10", "recall_at_100", "min_recall_at_10", "min_recall_at_100"), 1.0)
-    described = {"embedder": EMBED.model, "token_count": 32, "label_count": len(LABELS), "d_model": len(LABELS)}
-    manifest = IndexManifest.model_validate({**described, **numbers, **recalls, "labels_hash": labels_hash, "is_exact": True})
-    save_index(path, np.arange(len(LABELS), dtype=np.int32), np.eye(len(LABELS), dtype=np.float32), None, manifest)
+    save_exact_index(path, np.arange(len(LABELS), dtype=np.int32), np.eye(len(LABELS), dtype=np.float32), labels_hash)
     return path
 
 
@@ -109,7 +105,7 @@ def cache_vectors(run: RunRef) -> None:
     vectors = np.zeros((len(TEXTS), len(LABELS)), np.float32)
     for row, d in enumerate(TEXTS):
         vectors[row, NEAREST[d]] = [0.8, 0.5, 0.3, 0.14]
-    store = EmbeddingStore(run.root_path, f"{EMBED.model}-{EMBED.document_tokens}")
+    store = open_embedder(run, EMBED, EMBED.document_tokens).store
     store.append([hash_text(text) for text in TEXTS.values()], vectors)
 
 

@@ -13,10 +13,10 @@ from schemas.errors import ConfigError, StorageError, TrainingError
 from schemas.refs import RunRef, StageInputs, StageResult, TableRef
 from schemas.tables import TABLES
 from tasks.labels.embedder import hash_text
+from tasks.labels.task import open_embedder
 from tasks.students.task import predict_students, train_students
+from tests.support.label_indexes import save_exact_index
 from warehouse.checkpoints import keep_only
-from warehouse.embedding_store import EmbeddingStore
-from warehouse.index_store import IndexManifest, save_index
 from warehouse.layout import artifact_path
 from warehouse.parquet import artifact_ref, read_table, write_table
 
@@ -103,15 +103,9 @@ def save_vectors(run: RunRef, labels_hash: str) -> Path:
     answers = [*(answer_of(i) for i in range(TRAIN_COUNT)), *(answer_of(i) for i in range(TEST_COUNT))]
     vectors = np.eye(len(WORDS))[answers] + noise
     unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    EmbeddingStore(run.root_path, f"{EMBED.model}-{EMBED.document_tokens}").append(
-        [hash_text(text) for text in documents().values()], unit
-    )
+    open_embedder(run, EMBED, EMBED.document_tokens).store.append([hash_text(text) for text in documents().values()], unit)
     path = artifact_path(run.root_path, run.run_id, "index", "label_index")
-    numbers = {"connectivity": 32, "expansion_add": 128, "expansion_search": 512, "recall_sample_count": 1}
-    recalls = dict.fromkeys(("recall_at_10", "recall_at_100", "min_recall_at_10", "min_recall_at_100"), 1.0)
-    described = {"embedder": EMBED.model, "token_count": 32, "label_count": len(WORDS), "d_model": len(WORDS)}
-    manifest = IndexManifest.model_validate({**described, **numbers, **recalls, "labels_hash": labels_hash, "is_exact": True})
-    save_index(path, np.arange(len(WORDS), dtype=np.int32), np.eye(len(WORDS), dtype=np.float32), None, manifest)
+    save_exact_index(path, np.arange(len(WORDS), dtype=np.int32), np.eye(len(WORDS), dtype=np.float32), labels_hash)
     return path
 
 
@@ -218,7 +212,7 @@ def test_predict_students_keeps_as_many_as_asked_for(stage: Stage) -> None:
 def test_predict_students_refuses_another_embedder(stage: Stage) -> None:
     trained = stage.train()
     longer = EMBED.model_copy(update={"document_tokens": 64})
-    store = EmbeddingStore(stage.run.root_path, f"{longer.model}-{longer.document_tokens}")
+    store = open_embedder(stage.run, longer, longer.document_tokens).store
     vectors = np.eye(len(WORDS), dtype=np.float32)[np.zeros(TRAIN_COUNT + TEST_COUNT, int)]
     store.append([hash_text(text) for text in documents().values()], vectors)
     with pytest.raises(ConfigError, match="answers-seed0: trained with embed"):

@@ -23,12 +23,12 @@ from schemas.config import EmbedConfig, TeacherConfig
 from schemas.refs import RunRef, StageInputs, StageResult, TableRef
 from schemas.tables import CORE_DOCUMENTS, CORE_LABELS, CORE_RELEVANCE
 from tasks.labels.embedder import hash_text
+from tasks.labels.task import open_embedder
 from tasks.traces.process import running_server
 from tasks.traces.stand_in.task import write_stand_in_brief
 from tasks.traces.task import generate_traces
+from tests.support.label_indexes import save_exact_index
 from tests.support.runs import tiny_run
-from warehouse.embedding_store import EmbeddingStore
-from warehouse.index_store import IndexManifest, save_index
 from warehouse.layout import artifact_path
 from warehouse.parquet import artifact_ref, write_table
 
@@ -91,15 +91,10 @@ def make_sample(root: Path) -> Sample:
         ),
         "core_relevance": write_relevance(run, relevance),
     }
-    EmbeddingStore(run.root_path, "packaged-minilm-96").append(documents["text_hash"].to_list(), word_vectors(texts))
+    open_embedder(run, EmbedConfig(), 96).store.append(documents["text_hash"].to_list(), word_vectors(texts))
     path = artifact_path(run.root_path, run.run_id, "index", "label_index")
     vectors = word_vectors(labels["label_name"].to_list())
-    manifest = IndexManifest(
-        embedder="words", token_count=32, label_count=len(vectors), d_model=64, labels_hash=tables["core_labels"].content_hash,
-        is_exact=True, connectivity=0, expansion_add=0, expansion_search=0, recall_at_10=1.0, recall_at_100=1.0,
-        recall_sample_count=0, min_recall_at_10=0.0, min_recall_at_100=0.0,
-    )  # fmt: skip
-    save_index(path, labels["label_id"].cast(pl.Int32).to_numpy(), vectors, None, manifest)
+    save_exact_index(path, labels["label_id"].cast(pl.Int32).to_numpy(), vectors, tables["core_labels"].content_hash)
     return Sample(
         run.root_path, StageInputs(tables=tables, artifacts={"label_index": artifact_ref(run, "index", "label_index", path)})
     )

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import polars as pl
@@ -60,13 +60,13 @@ class LabelGraph:
                 best[other] = max(weight, best.get(other, 0.0))
         return {row: weight for row, weight in best.items() if row not in rows}
 
-    def concepts(self, rows: Sequence[int], vectors: Vectors) -> Vectors:
+    def concepts(self, rows: Sequence[int], vectors_at: Callable[[Sequence[int]], Vectors]) -> Vectors:
         """Vectors of labels, each moved half way towards the weighted mean of its neighbours; unit length."""
-        moved = vectors[list(rows)].astype(np.float32)
+        moved = np.array(vectors_at(rows))
         for place, row in enumerate(rows):
             near = self.neighbours(row)
             if near:
-                moved[place] += np.average(vectors[list(near)], axis=0, weights=list(near.values()))
+                moved[place] += np.average(vectors_at(list(near)), axis=0, weights=list(near.values()))
         lengths = np.linalg.norm(moved, axis=1, keepdims=True)
         return np.asarray(moved / np.maximum(lengths, 1e-9), dtype=np.float32)
 

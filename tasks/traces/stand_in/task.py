@@ -140,13 +140,14 @@ def load_server(brief: Path) -> StandInServer:
     texts = (
         read_table(settings.documents, ["split", "document_text"]).filter(is_train).head(WORD_TEXTS)["document_text"].to_list()
     )
+    name_vectors = index.vectors_at(range(min(WORD_TEXTS, index.size)))
     first, second = index.rows_of(edges["a"].to_numpy()), index.rows_of(edges["b"].to_numpy())
     thinker = StandIn(
         index,
         names,
         LexicalIndex(index.label_ids, names),
         LabelGraph(index.size, first, second, edges["weight"].to_numpy()),
-        WordVectors([*names[:WORD_TEXTS], *texts], np.concatenate([index.vectors[:WORD_TEXTS], embedder.embed(texts)])),
+        WordVectors([*names[:WORD_TEXTS], *texts], np.concatenate([name_vectors, embedder.embed(texts)])),
         known_documents(targets),
         embedder.embed,
         config,

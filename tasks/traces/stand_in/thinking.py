@@ -205,7 +205,7 @@ class StandIn:
         if drafts and not any(draft.is_kept for draft in drafts):
             drafts = [replace(drafts[0], is_kept=True), *drafts[1:]]  # asked for labels, a model names one
         rows = [draft.row for draft in drafts]
-        concepts = self._graph.concepts(rows, self._index.vectors) if is_known else self._index.vectors[rows]
+        concepts = self._graph.concepts(rows, self._index.vectors_at) if is_known else self._index.vectors_at(rows)
         rivals = self._rivals(drafts, concepts, is_known)
         evidence = self._evidence(question.text, drafts, rivals, concepts)
         candidates = []

@@ -113,6 +113,7 @@ def test_embed_refuses_vectors_that_are_not_finite(monkeypatch: pytest.MonkeyPat
 def test_embedder_identity_goes_by_content_and_length() -> None:
     assert embedder_identity("/models/mini", "abc", 32) == embedder_identity("~/mini", "abc", 32) == "mini-abc-32"
     assert embedder_identity("org/mini", "abd", 96) == "mini-abd-96"
+    assert embedder_identity("org/mini", "abd", 96, "bfloat16") == "mini-abd-96-bfloat16"
 
 
 def test_hash_text_survives_lone_surrogates() -> None:

@@ -4,8 +4,8 @@ import pytest
 from schemas.errors import ConfigError, EmptyTargetError
 from tasks.labels.fusion import fuse_rankings
 from tasks.labels.lexical import LexicalIndex
-from tasks.labels.recall import measure_recall, overlap_per_query, unusable_rows
-from tasks.labels.search import NO_LABEL, LabelIndex, Ranking, top_scores
+from tasks.labels.recall import Oracle, Recall, first_twins, measure_recall, overlap_per_query, unusable_rows
+from tasks.labels.search import LABEL_BLOCK, NO_LABEL, LabelIndex, NearestSoFar, Ranking, top_scores
 
 
 def unit_rows(count: int, width: int, seed: int = 0) -> np.ndarray:
@@ -25,6 +25,21 @@ def test_search_pads_lists_that_are_longer_than_the_index() -> None:
     assert sorted(found.label_ids[0, :2].tolist()) == [4, 9]
     assert found.label_ids[0, 2:].tolist() == [NO_LABEL, NO_LABEL]
     assert np.isneginf(found.scores[0, 2:]).all()
+
+
+def test_search_of_more_labels_than_a_block_holds_finds_the_best_of_all_blocks() -> None:
+    vectors = unit_rows(LABEL_BLOCK + 300, 4)
+    index = LabelIndex(np.arange(len(vectors), dtype=np.int32), vectors)
+    query = vectors[[LABEL_BLOCK + 7]]
+    found = index.search(query, 5)
+    assert found.label_ids[0, 0] == LABEL_BLOCK + 7
+    assert found.label_ids[0].tolist() == np.argsort(-(vectors @ query[0]), kind="stable")[:5].tolist()
+
+
+def test_rows_of_refuses_labels_that_are_not_in_the_index() -> None:
+    index = LabelIndex(np.array([30, 10, 20], np.int32), unit_rows(3, 4))
+    with pytest.raises(ConfigError, match=r"2 of 3 label ids are not among its 3 labels, e\.g\. \[11, 40\]"):
+        index.rows_of([10, 11, 40])
 
 
 def test_search_with_approximate_candidates_rescores_them_exactly() -> None:
@@ -59,13 +74,44 @@ def test_overlap_per_query_counts_what_exact_search_finds_too() -> None:
     assert overlap_per_query(found, exact, 3).tolist() == [pytest.approx(2 / 3)]
 
 
+def oracle_of(vectors: np.ndarray, queries: np.ndarray, k: int) -> Oracle:
+    nearest = NearestSoFar(queries, k)
+    rows = np.arange(len(vectors), dtype=np.int32)
+    nearest.see(rows, vectors)
+    return Oracle(queries, nearest.ranking.label_ids, rows)
+
+
 def test_measure_recall_is_one_for_an_exact_index() -> None:
-    assert measure_recall(LabelIndex(np.arange(40, dtype=np.int32), unit_rows(40, 8)), unit_rows(5, 8, 3), 10) == (1.0, 1.0, 1.0)
+    vectors, queries = unit_rows(40, 8), unit_rows(5, 8, 3)
+    found = measure_recall(LabelIndex(np.arange(40, dtype=np.int32) * 3, vectors), oracle_of(vectors, queries, 10), (5, 10))
+    assert found == {5: Recall(1.0, 1.0, 1.0), 10: Recall(1.0, 1.0, 1.0)}
+
+
+def test_measure_recall_counts_what_is_missed() -> None:
+    vectors, queries = unit_rows(40, 8), unit_rows(30, 8, 3)
+    oracle = oracle_of(vectors, queries, 4)
+    half = LabelIndex(np.arange(40, dtype=np.int32), vectors, lambda q, k: np.where(np.arange(4) < 2, oracle.rows, -1))
+    found = measure_recall(half, oracle, (4,))[4]
+    assert (found.value, found.ci_low, found.ci_high) == (0.5, 0.5, 0.5)
+
+
+def test_measure_recall_takes_one_twin_for_another() -> None:
+    vectors = np.repeat(unit_rows(2, 8), 3, axis=0)
+    oracle = oracle_of(vectors, vectors[:1], 2)
+    last = LabelIndex(np.arange(6, dtype=np.int32), vectors, lambda q, k: np.array([[2, 1]], np.int32))
+    assert measure_recall(last, oracle, (2,))[2].value == 0.5
+    with_twins = Oracle(oracle.queries, oracle.rows, np.array([0, 0, 0, 3, 3, 3], np.int32))
+    assert measure_recall(last, with_twins, (2,))[2].value == 1.0
 
 
 def test_measure_recall_of_no_queries_is_undefined() -> None:
-    with pytest.raises(EmptyTargetError):
-        measure_recall(LabelIndex(np.arange(4, dtype=np.int32), unit_rows(4, 8)), np.zeros((0, 8), np.float32), 2)
+    vectors, none = unit_rows(4, 8), np.zeros((0, 8), np.float32)
+    with pytest.raises(EmptyTargetError, match="no document"):
+        measure_recall(LabelIndex(np.arange(4, dtype=np.int32), vectors), oracle_of(vectors, none, 2), (2,))
+
+
+def test_first_twins_are_the_first_rows_of_a_hash() -> None:
+    assert first_twins(np.array([7, 5, 7, 9, 5], np.uint64)).tolist() == [0, 1, 0, 3, 1]
 
 
 def test_unusable_rows_names_nan_and_zero_vectors() -> None:

@@ -1,0 +1,74 @@
+"""The label index beside hnswlib, faiss and plain usearch, from 10^4 to 10^6 labels of 384 dimensions, in one run.
+
+Every side builds and serves in a process of its own, with the same degree and expansion and all cores; compared is the
+cost of a query at the smallest expansion that finds .95 of the exact top 100. `CTD_BENCH_LABELS` names the sizes (default
+10000,100000,1000000: half an hour on 2 cores, 6 GB of disk), `CTD_BENCH_FOLDER` a folder with `labels.npy` and `queries.npy`
+(unit float32 vectors of real labels and documents; without it the sample's are embedded). hnswlib and faiss are installed for
+this test alone. Results: `tests/bench/results/label_index.json` and `label_index.svg`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.bench.index_chart import draw
+from tests.bench.index_sides import ADDED, SIDES
+from tests.bench.many_vectors import write_exact, write_vectors
+from tests.bench.real_vectors import real_vectors
+
+ROOT = Path(__file__).parents[2]
+RESULTS = Path(__file__).parent / "results"
+SIZES = [int(size) for size in os.environ.get("CTD_BENCH_LABELS", "10000,100000,1000000").split(",")]
+ALTERNATIVES = ("hnswlib==0.8.0", "faiss-cpu==1.15.1")
+QUERIES = 500
+TARGET = 0.95
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Vectors, queries and exact answers for every size, and the packages to compare with."""
+    path = tmp_path_factory.mktemp("index")
+    labels, queries = real_vectors(QUERIES)
+    np.save(path / "queries.npy", queries)
+    write_vectors(path / "vectors.npy", labels, max(SIZES) + ADDED)
+    vectors = np.load(path / "vectors.npy", mmap_mode="r")
+    np.save(path / "added.npy", vectors[max(SIZES) :])
+    for size in SIZES:
+        write_exact(path / f"exact-{size}.npy", vectors[:size], queries, 100)
+    packages = str(path / "packages")
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", packages, *ALTERNATIVES], check=True)
+    return path
+
+
+def run_side(what: str, side: str, folder: Path, size: int) -> dict[str, Any]:  # JSON: each key has its own type
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder / 'packages'}"}
+    command = [sys.executable, "-m", "tests.bench.index_sides", what, side, str(folder), str(size)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def measure(side: str, folder: Path, size: int) -> dict[str, Any]:
+    figures = run_side("build", side, folder, size) | run_side("serve", side, folder, size)
+    reached = [point for point in figures["curve"] if point["recall_at_100"] >= TARGET]
+    return figures | {"at_target": reached[0] if reached else None}
+
+
+@pytest.mark.bench
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_label_index_beside_the_alternatives(folder: Path) -> None:
+    found = {size: {side: measure(side, folder, size) for side in SIDES} for size in SIZES}
+    grown = run_side("grow", "ours", folder, max(SIZES))
+    result = {"target_recall_at_100": TARGET, "queries": QUERIES, "sizes": found, "adding_1000": grown}
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "label_index.json").write_text(json.dumps(result, indent=1) + "\n")
+    (RESULTS / "label_index.svg").write_text(draw(result))
+    assert all(found[size]["ours"]["at_target"] for size in SIZES)
+    assert grown["added_find_themselves"] > 0.9
