@@ -16,6 +16,7 @@ def cut_windows(texts: Sequence[str], tokenizer: Tokenizer, token_count: int) ->
     """All texts in windows of so many tokens, special ones apart, and the text each window is of; every text has one."""
     windows, owners = [], []
     tokenizer.no_truncation()
+    tokenizer.no_padding()
     for owner, text in enumerate(texts):
         spans = tokenizer.encode(text, add_special_tokens=False).offsets or [(0, len(text))]
         for start in range(0, len(spans), token_count):

@@ -9,8 +9,10 @@ from sentence_transformers.sentence_transformer.modules import Pooling, StaticEm
 from transformers import BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from schemas.errors import ConfigError
-from tasks.labels.encoder import load_encoder, model_location
+from tasks.labels.encoder import Precision, load_encoder, model_location
 from tests.support.tiny_encoders import POSITIONS, WIDTH, WORDS, save_bert, save_tokenizer, token_vectors, word_tokenizer
+
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 
 
 @pytest.fixture
@@ -78,6 +80,15 @@ def test_an_embedder_that_only_looks_words_up_is_cut_as_well(tmp_path: Path) -> 
     assert np.allclose(long, cut)
     assert not np.allclose(long, other)
     assert encoder.lengths(["a b text", "a"]).tolist() == [2, 1]
+
+
+def test_half_precision_gives_unit_vectors_near_those_of_full_precision(
+    plain: tuple[Path, BertModel, PreTrainedTokenizerFast],
+) -> None:
+    full, half = (load_encoder(str(plain[0]), 8, 4, precision).encode(["a b", "text"]) for precision in PRECISIONS)
+    assert np.linalg.norm(half, axis=1).tolist() == pytest.approx([1, 1], abs=1e-6)
+    assert not np.array_equal(full, half)
+    assert (full * half).sum(axis=1).min() > 0.999
 
 
 def test_more_tokens_than_the_model_has_positions_for_are_refused(
