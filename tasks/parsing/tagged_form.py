@@ -21,6 +21,10 @@ TAG = re.compile(
 STEP = re.compile(r"<\s*step\b([^<>]*)>", re.IGNORECASE)
 STEP_TAG = re.compile(r"(?P<opens><\s*+step\b[^<>]*+>)|<\s*+/\s*+step\s*+>", re.IGNORECASE)
 STEP_END = re.compile(r"<\s*/\s*step\s*>", re.IGNORECASE)
+CUT_TAG = re.compile(r"<\s*/?\s*[a-z_]*$", re.IGNORECASE)
+LONGEST_TAG = 16
+"""Characters of a tag that an answer may be cut off in: `</final_answer`."""
+
 SOURCE = "completion_text"
 Span = tuple[int, int]
 
@@ -50,10 +54,12 @@ def all_sections(text: str, start: int, end: int) -> Iterator[tuple[str, Section
     """Every section of a region, in order. Tags inside a closed `<step>` are quoted, not meant."""
     quoting = Taken(start, end, _closed_steps(text, start, end))
     tags = [match for match in TAG.finditer(text, start, end) if not quoting.touches(*match.span())]
+    cut = CUT_TAG.search(text, max(start, end - LONGEST_TAG), end)
+    end = cut.start() if cut else end
     for match, after in zip(tags, [*tags[1:], None], strict=False):
         if match.lastgroup:
             is_closed = after is not None and after.lastgroup is None
-            yield match.lastgroup, Section(match.end(), after.start() if after else end, is_closed)
+            yield match.lastgroup, Section(match.end(), after.start() if after else max(match.end(), end), is_closed)
 
 
 def _closed_steps(text: str, start: int, end: int) -> Iterator[Span]:
