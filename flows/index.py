@@ -4,7 +4,7 @@ from prefect import flow
 
 from flows.stage import run_stage, stage_run
 from schemas.refs import StageOutput
-from tasks.labels.task import index_labels
+from tasks.labels.task import hash_embedder, index_labels
 
 
 @flow(name="index")
@@ -28,4 +28,5 @@ def index(
     """
     target = [] if target_recall is None else [f"index.target_recall={target_recall}"]
     with stage_run("index", name, root, config, [*(set or []), *target], run_id) as run:
-        return run_stage(run, "index", lambda inputs: index_labels(run, inputs, run.config.index, run.config.embed))
+        work = hash_embedder(run)
+        return run_stage(run, "index", lambda inputs: index_labels(run, inputs, run.config.index, run.config.embed), work)

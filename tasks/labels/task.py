@@ -57,6 +57,15 @@ def open_embedder(run: RunRef, embed: EmbedConfig, token_count: int) -> CachedEm
     return CachedEmbedder(embed.model, token_count, embed.batch_size, store, embed.precision)
 
 
+def hash_embedder(run: RunRef) -> str:
+    """What the configured embedder is by content, for the fingerprint of the index: another model in the same folder counts.
+
+    Raises:
+        ConfigError: there is no such model.
+    """
+    return open_embedder(run, run.config.embed, run.config.embed.label_tokens).identity
+
+
 def open_label_index(run: RunRef, index: ArtifactRef, labels: TableRef) -> LabelIndex:
     """The published label index of exactly these labels.
 
