@@ -228,6 +228,10 @@ class ParseConfig(Section):
     vector_lead: float = Field(
         0.15, ge=0, le=2, description="Least lead over the next label's cosine; .975 of 81 described Debian tags are right."
     )
+    target_precision: Fraction | None = Field(
+        None, description="Precision on edited names of these labels that the fuzzy threshold is chosen for; null: as set above."
+    )
+    seed: int = Field(0, description="Draws the edited names.")
     max_reject_frac: Fraction = Field(0.2, description="Share of unusable traces above which nothing is published.")
 
 

@@ -150,12 +150,14 @@ class Thresholds:
 class MentionLinker:
     """The ladder; remembers every text it linked or could not link."""
 
-    def __init__(self, catalogue: Catalogue, nearest: NearestLabels, thresholds: Thresholds) -> None:
-        """Take the label names and the label vectors; the fuzzy index is built at its first use."""
+    def __init__(
+        self, catalogue: Catalogue, nearest: NearestLabels, thresholds: Thresholds, fuzzy: FuzzyNames | None = None
+    ) -> None:
+        """Take the label names and the label vectors; the fuzzy index is built at its first use if it is not given."""
         self.catalogue = catalogue
         self._nearest = nearest
         self._thresholds = thresholds
-        self._fuzzy: FuzzyNames | None = None
+        self._fuzzy = fuzzy
         self._links: dict[str, Link] = {}
 
     def link(self, texts: Iterable[str], takes_ids: bool = False) -> dict[str, Link]:

@@ -4,7 +4,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from tasks.parsing.drafts import UNLINKED, Link
@@ -100,7 +100,7 @@ class Catalogue:
         for label_id, uid, name in zip(label_ids, uids, names, strict=True):
             tokens = normalise(name)
             for text, key in ((name, tokens), (uid, normalise(uid))):
-                _claim(self._exact, text, label_id)
+                _claim(self._exact, text.strip(), label_id)
                 _claim(self._normal, key, label_id)
             head = head_of(name)
             if head is not None:
@@ -126,6 +126,11 @@ class Catalogue:
     def keys(self) -> dict[str, int]:
         """Every unambiguous normalised name, identifier and head, with its label."""
         return {k: v for k, v in {**self._heads, **self._normal}.items() if v != AMBIGUOUS}
+
+    @property
+    def names(self) -> Mapping[int, str]:
+        """Every label's name."""
+        return self._names
 
     def rarity(self, word: str) -> float:
         """Weight of a word: the logarithm of labels over the labels that use it, above 0."""

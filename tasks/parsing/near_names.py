@@ -17,7 +17,8 @@ class NearNames:
     def __init__(self, names: Sequence[str]) -> None:
         """Index the names; 13 microseconds a name."""
         trigrams = CountVectorizer(analyzer="char", ngram_range=(3, 3), lowercase=False, dtype=np.int32, binary=True)
-        matrix = trigrams.fit_transform([_padded(name) for name in names]).tocsc()
+        # Without a name, one that no normalised text shares a trigram with: nothing is found.
+        matrix = trigrams.fit_transform([_padded(name) for name in names] or [_padded(" ")]).tocsc()
         self._columns: dict[str, int] = {gram: int(column) for gram, column in trigrams.vocabulary_.items()}
         self._rows, self._starts = matrix.indices, matrix.indptr
         self._counts = np.diff(matrix.indptr)

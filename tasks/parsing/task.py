@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import replace
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -9,7 +10,8 @@ from prefect.cache_policies import NO_CACHE
 from schemas.config import EmbedConfig, ParseConfig
 from schemas.refs import RunRef, StageCost, StageInputs, StageResult
 from tasks.labels.task import open_embedder, open_label_index
-from tasks.parsing.linking import MentionLinker, NearestLabels, Thresholds
+from tasks.parsing.calibration import calibrate
+from tasks.parsing.linking import FuzzyNames, MentionLinker, NearestLabels, Thresholds
 from tasks.parsing.names import Catalogue
 from tasks.parsing.tables import WRITTEN, parse_rows, refuse_many_rejects
 from warehouse.parquet import read_table, write_table
@@ -40,4 +42,15 @@ def open_linker(run: RunRef, inputs: StageInputs, parse: ParseConfig, embed: Emb
     index = open_label_index(run, inputs.artifacts["label_index"], inputs.tables["core_labels"])
     nearest = NearestLabels(open_embedder(run, embed, embed.label_tokens).embed, index)
     thresholds = Thresholds(parse.fuzzy_threshold, parse.vector_threshold, parse.vector_lead)
-    return MentionLinker(catalogue, nearest, thresholds)
+    if parse.target_precision is None:
+        return MentionLinker(catalogue, nearest, thresholds)
+    fuzzy = FuzzyNames(catalogue)
+    found = calibrate(catalogue, fuzzy, parse.target_precision, parse.seed)
+    logger.log(
+        logging.INFO if found.is_reached else logging.WARNING,
+        "parse: fuzzy threshold %.2f for parse.target_precision = %.3f, which it %s; on %d other edited names of these labels "
+        "precision %.3f, recall %.3f",
+        found.threshold, parse.target_precision, "reaches" if found.is_reached else "does not reach", found.mention_count,
+        found.precision, found.recall,
+    )  # fmt: skip
+    return MentionLinker(catalogue, nearest, replace(thresholds, fuzzy=found.threshold), fuzzy)

@@ -23,9 +23,9 @@ from tasks.labels.embedder import label_text
 from tasks.labels.encoder import load_encoder
 from tasks.labels.search import LabelIndex, Vectors
 from tasks.parsing.drafts import Link
+from tasks.parsing.label_edits import DESCRIBING, KEEPING, EditedName, EditMaker
 from tasks.parsing.linking import FuzzyNames, MentionLinker, NearestLabels, Thresholds, is_description
 from tasks.parsing.names import Catalogue
-from tests.bench.label_edits import DESCRIBING, KEEPING, EditMaker, Mention
 
 DATA = Path(os.environ.get("CTD_BENCH_DATA", Path(__file__).parents[3] / "shared" / "data"))
 RESULTS = Path(__file__).parent / "results" / "linking.json"
@@ -91,7 +91,7 @@ def load_labels(dataset: str) -> Labels:
     )
 
 
-def count(mentions: Sequence[Mention], links: dict[str, Link], known_count: int | None = None) -> Figures:
+def count(mentions: Sequence[EditedName], links: dict[str, Link], known_count: int | None = None) -> Figures:
     """Precision and recall over mentions; recall is of `known_count` mentions that mean a label, else of these."""
     linked = np.array([links[m.text].label_id is not None for m in mentions])
     right = np.array([m.label_id is not None and links[m.text].label_id == m.label_id for m in mentions])
@@ -109,15 +109,15 @@ def count(mentions: Sequence[Mention], links: dict[str, Link], known_count: int 
     return Figures(len(mentions), int(linked.sum()), int(right.sum()), int(known.sum()), share(linked, 0), share(known, outside))
 
 
-def count_by(key: Callable[[Mention], str], mentions: Sequence[Mention], links: dict[str, Link]) -> FiguresBy:
+def count_by(key: Callable[[EditedName], str], mentions: Sequence[EditedName], links: dict[str, Link]) -> FiguresBy:
     """Figures of each group; the recall of a rung is its part of all known mentions, that of a kind its own."""
-    groups: dict[str, list[Mention]] = defaultdict(list)
+    groups: dict[str, list[EditedName]] = defaultdict(list)
     for mention in mentions:
         groups[key(mention)].append(mention)
     return {name: count(groups[name], links) for name in groups}
 
 
-def count_by_rung(mentions: Sequence[Mention], links: dict[str, Link]) -> FiguresBy:
+def count_by_rung(mentions: Sequence[EditedName], links: dict[str, Link]) -> FiguresBy:
     """Figures of the mentions that each rung linked; its recall is its part of all known mentions."""
     known = sum(m.label_id is not None for m in mentions)
     rungs = ("exact", "normalised", "fuzzy", "vector")
@@ -166,7 +166,7 @@ def measure(labels: Labels) -> Measured:
     )
 
 
-def link_absent(labels: Labels) -> tuple[list[Mention], dict[str, Link]]:
+def link_absent(labels: Labels) -> tuple[list[EditedName], dict[str, Link]]:
     """Edited names of labels that were taken out of the catalogue: every link is wrong."""
     kept = [i for i in range(len(labels.names)) if i % EVERY]
     drawn = EditMaker(labels.names, SEED + 100).mentions(ABSENT_PER_KIND * EVERY)

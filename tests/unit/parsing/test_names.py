@@ -50,6 +50,11 @@ def test_lookup_of_an_ambiguous_name_does_not_guess(text: str) -> None:
     assert small_catalogue().lookup(text) == UNLINKED
 
 
+def test_lookup_takes_a_name_with_white_space_around_or_marks_alone() -> None:
+    catalogue = Catalogue(range(3), ["u1", "u2", "u3"], ["  spaced ", ": ", "???"])
+    assert [catalogue.lookup(text) for text in ("spaced", ": ", "???")] == [Link(i, "exact", 1.0) for i in range(3)]
+
+
 def test_lookup_does_not_take_a_head_with_a_foreign_rest() -> None:
     assert small_catalogue().lookup("vim: a river in the north of nowhere") is None
 

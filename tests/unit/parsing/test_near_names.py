@@ -1,6 +1,5 @@
 import numpy as np
 
-from tasks.parsing import near_names
 from tasks.parsing.near_names import NearNames
 
 
@@ -24,7 +23,8 @@ def test_find_gives_the_nearest_first_and_ties_by_place() -> None:
 
 
 def test_find_of_a_text_that_shares_nothing_is_empty() -> None:
-    assert near_names.NearNames(["abcdef"]).find("漢字", 3).tolist() == []
+    assert NearNames(["abcdef"]).find("漢字", 3).tolist() == []
+    assert NearNames([]).find("abcdef", 3).tolist() == []
 
 
 def test_find_reads_rare_trigrams_where_common_ones_would_take_too_long() -> None:

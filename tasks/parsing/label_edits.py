@@ -30,7 +30,7 @@ ADDED = ("the {}", "{} package", "{} (recommended)", "{} tool", "{} from Debian"
 
 
 @dataclass(frozen=True)
-class Mention:
+class EditedName:
     """An edited name, the label it means (None: no label), and the half of the set its label is in."""
 
     text: str
@@ -212,22 +212,28 @@ class EditMaker:
         wholes = Counter(normalise(name.whole) for name in self._names)
         self._usable = [label for label, name in enumerate(self._names) if wholes[normalise(name.whole)] == 1]
 
-    def mentions(self, per_kind_count: int) -> list[Mention]:
-        """So many mentions of every kind (fewer where labels are few), each of another label; halves by label."""
+    def mentions(self, per_kind_count: int, most_tried: int | None = None) -> list[EditedName]:
+        """So many mentions of every kind (fewer where labels are few), each of another label; halves by label.
+
+        Args:
+            per_kind_count: of both halves together.
+            most_tried: labels that an edit is tried on; null: all, which takes 20 seconds a kind that fits none of 500,000.
+        """
         labels = self._draw.sample(self._usable, len(self._usable))
         halves: dict[int, Half] = {label: "test" if place % 2 else "calibration" for place, label in enumerate(labels)}
-        found: list[Mention] = []
+        found: list[EditedName] = []
         for kind in (*KEEPING, *BREAKING, *DESCRIBING):
-            made = (self._mention(kind, label, halves[label]) for label in self._draw.sample(labels, len(labels)))
+            tried = self._draw.sample(labels, min(most_tried or len(labels), len(labels)))
+            made = (self._mention(kind, label, halves[label]) for label in tried)
             kept = (mention for mention in made if mention is not None)
             found += [mention for mention, _ in zip(kept, range(per_kind_count), strict=False)]
         return found
 
-    def _mention(self, kind: str, label: int, half: Half) -> Mention | None:
+    def _mention(self, kind: str, label: int, half: Half) -> EditedName | None:
         for _ in range(ATTEMPTS):
             text = self._edit(kind, label)
             if text is not None and self._is_true(kind, text, label):
-                return Mention(text, self._truth(kind, label), kind, half)
+                return EditedName(text, self._truth(kind, label), kind, half)
         return None
 
     def _edit(self, kind: str, label: int) -> str | None:
