@@ -93,6 +93,15 @@ def test_parse_traces_links_through_all_rungs(prepared: tuple[RunRef, StageInput
     assert rows["pocket knife"] == (None, "none")
 
 
+def test_parse_traces_chooses_the_fuzzy_threshold_for_a_precision(
+    prepared: tuple[RunRef, StageInputs], caplog: pytest.LogCaptureFixture
+) -> None:
+    run, inputs = prepared
+    with caplog.at_level(logging.INFO, "tasks.parsing"):
+        parse_traces.fn(run, inputs, LENIENT.model_copy(update={"target_precision": 0.9}), EMBED)
+    assert "for parse.target_precision = 0.900, which it reaches" in caplog.text
+
+
 def test_parse_traces_quotes_the_raw_answers(prepared: tuple[RunRef, StageInputs]) -> None:
     run, inputs = prepared
     tables = parsed(parse_traces.fn(run, inputs, LENIENT, EMBED))
