@@ -159,7 +159,8 @@ def _among(keys: list[bytes]) -> str:
 
 
 def _damage(path: Path, what: str) -> str:
-    return f"embedding cache {path} is damaged ({what}); delete it and what begins with its name, its texts are embedded again"
+    # the folder: a write-ahead log that stays behind would be read into the next file
+    return f"embedding cache {path} is damaged ({what}); delete its folder, its texts are embedded again"
 
 
 @cache

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from schemas.config import EmbedConfig, IngestConfig
 from tasks.datasets.task import ingest_dataset
 from tasks.labels.embedder import BLOCK, CHUNK, CachedEmbedder, hash_text, label_text
-from tasks.labels.encoder import load_encoder
+from tasks.labels.encoder import Precision, load_encoder
+from tasks.labels.search import LabelIds, LabelIndex
 from tests.support.runs import tiny_run
 from warehouse.embedding_store import EmbeddingStore
 from warehouse.parquet import read_table
@@ -30,6 +31,8 @@ TEXTS = 1_000_000
 WIDTH = 384
 EMBED = EmbedConfig()
 BATCH = EMBED.batch_size
+DOCUMENTS = 500
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 RESULTS = Path(__file__).parent / "results" / "embedding.json"
 
 
@@ -169,3 +172,36 @@ def test_sorting_by_tokens_leaves_little_padding(sample: tuple[list[str], list[s
         }
         assert found[what][f"by tokens, {BLOCK}"] < 0.02 < found[what]["by characters"]
     keep("padding", found)
+
+
+def overlap(found: LabelIds, exact: LabelIds, k: int) -> float:
+    """Share of the first k labels that two rankings have in common, mean over queries."""
+    shared = [len(set(ours[:k]) & set(theirs[:k])) for ours, theirs in zip(found.tolist(), exact.tolist(), strict=True)]
+    return round(float(np.mean(shared)) / k, 4)
+
+
+@pytest.mark.bench
+def test_bfloat16_ranks_labels_as_float32_does(sample: tuple[list[str], list[str]]) -> None:
+    made: dict[Precision, list[Vectors]] = {}
+    cost: dict[Precision, list[float]] = {}
+    for precision in PRECISIONS:
+        made[precision], cost[precision] = [], []
+        for some, tokens in ((sample[0], EMBED.label_tokens), (sample[1][:DOCUMENTS], EMBED.document_tokens)):
+            encoder = load_encoder(EMBED.model, tokens, BATCH, precision)
+            encoder.encode(some[:BATCH])
+            order = np.argsort(-encoder.lengths(some), kind="stable")
+            began = time.process_time()
+            vectors = encoder.encode([some[row] for row in order])
+            cost[precision].append(round((time.process_time() - began) / len(some) * 1000, 3))
+            made[precision].append(vectors[np.argsort(order)])
+    (labels, documents), (near_labels, near_documents) = (made[precision] for precision in PRECISIONS)
+    ids = np.arange(len(labels), dtype=np.int32)
+    exact = LabelIndex(ids, labels).search(documents, 100).label_ids
+    found = LabelIndex(ids, near_labels).search(near_documents, 100).label_ids
+    recall = {f"recall@{k}": overlap(found, exact, k) for k in (10, 100)}
+    cosines = [round(float((a * b).sum(axis=1).mean()), 6) for a, b in ((labels, near_labels), (documents, near_documents))]
+    keep(
+        "bfloat16",
+        {"cpu_s_a_thousand_labels_and_documents": cost, "mean_cosine_labels_and_documents": cosines, **recall},
+    )
+    assert recall["recall@100"] > 0.98

@@ -221,7 +221,7 @@ def test_fused_retrieval_finds_more_in_the_first_ten_than_any_part(name: str, em
 
 @pytest.mark.bench
 @pytest.mark.skipif(not DATA.exists(), reason=f"needs the datasets in {DATA} (CTD_BENCH_DATA)")
-def test_windows_of_long_documents_find_no_more_than_a_cut_at_256_tokens(embedding: RunRef, tmp_path: Path) -> None:
+def test_windows_of_long_documents_gain_less_than_a_point_over_a_longer_cut(embedding: RunRef, tmp_path: Path) -> None:
     task = read_task(tmp_path, "debian-seealso")
     index = LabelIndex(task.label_ids, embed(embedding, task.label_texts, EmbedConfig().label_tokens))
     window = EmbedConfig().document_tokens
@@ -250,4 +250,4 @@ def test_windows_of_long_documents_find_no_more_than_a_cut_at_256_tokens(embeddi
         say(system, values)
     keep("windows", {"windows": len(windows), "several_frac": round(long, 3), "recall": found, "paired": gains})
     for way in ("mean of windows", "best of windows"):
-        assert gains[f"{way} - cut at {LONG_TOKENS}"][10][1] <= 0
+        assert max(gain[0] for gain in gains[f"{way} - cut at {LONG_TOKENS}"].values()) < 1

@@ -143,7 +143,7 @@ def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path) -> None:
     EmbeddingStore(tmp_path, "m").append(hashes("a"), axes(1))
     file_of(tmp_path).write_bytes(b"no database " * 1000)
     for use in (EmbeddingStore(tmp_path, "m").missing, EmbeddingStore(tmp_path, "m").get):
-        with pytest.raises(StorageError, match=r"vectors\.sqlite is damaged .* delete it .* its texts are embedded again"):
+        with pytest.raises(StorageError, match=r"vectors\.sqlite is damaged .* delete its folder, its texts are embedded again"):
             use(hashes("a"))
 
 
