@@ -22,7 +22,7 @@ PART_MARK = re.compile(r":\s+|\s+[-–—]+\s+|\s+\(")
 
 HEAD_WEIGHT, SAID_WEIGHT = 0.5, 0.75
 """A name in two parts is as close as its head is spelt, and as the rest agrees; there what is said counts three times as
-much as what is left out."""
+much as what is left out. From .3 to .7 and .6 to .9 recall of edited Debian names moves by .02 and precision by .001."""
 
 Words = tuple[str, ...]
 

@@ -85,10 +85,10 @@ def _claim(names: dict[str, int], key: str, label_id: int) -> None:
 
 
 class Catalogue:
-    """All labels by name: exact, normalised, and by the part before `: `."""
+    """All labels by name: exact, normalised, by the parts before and after `: `, and by these in the other order."""
 
     def __init__(self, label_ids: Sequence[int], uids: Sequence[str], names: Sequence[str]) -> None:
-        """Build the dictionaries; about 10 microseconds a label."""
+        """Build the dictionaries; about 14 microseconds a label."""
         self._names = dict(zip(label_ids, names, strict=True))
         self._uids = dict(zip(label_ids, uids, strict=True))
         self._exact: dict[str, int] = {}
@@ -109,6 +109,10 @@ class Catalogue:
         self._uses = uses
         self._many_uses = max(4, len(names) // 1000)
         self._widths = self._scan_widths()
+
+    def __reduce__(self) -> tuple[type["Catalogue"], tuple[list[int], list[str], list[str]]]:
+        """Sent to another process as its labels: building is as fast as unpickling, and a fifth of the bytes."""
+        return Catalogue, (list(self._names), list(self._uids.values()), list(self._names.values()))
 
     def _claim_parts(self, head: str, tail: str, label_id: int) -> None:
         _claim(self._heads, head, label_id)
