@@ -68,7 +68,8 @@ DOCUMENT_CUE = _phrases(
 )
 EVIDENCE_BEFORE = re.compile(
     r"\b(?:mention\w*|says?|saying|stat(?:es|ed|ing)|describ\w+|text|document|description|title|reads?|quot\w+|phrases?|words?"
-    r"|wording|terms?|talk\w* (?:about|of)|speaks? of|according to|calls? (?:it|itself))\b[^\"“”«»`*]{0,30}$",
+    r"|wording|terms?|talk\w* (?:about|of)|speaks? of|according to|from|given|because of|due to"
+    r"|calls? (?:it|itself))\b[^\"“”«»`*]{0,30}$",
 )
 REFUSAL = _phrases(
     r"i(?:'m| am) (?:sorry|unable|not able)\b",

@@ -54,12 +54,7 @@ class MentionFinder:
             return [whole]
         plain = self._plain(sentence)
         marked = (*self._marked(sentence), *self._numbered(sentence), *self._enumerated(sentence, plain))
-        found: list[Named] = []
-        taken = Taken(sentence.start, sentence.end)
-        for named in sorted((*marked, *plain), key=lambda named: named.mention.start - named.mention.end):
-            if not taken.touches(named.mention.start, named.mention.end):
-                taken.add(named.mention.start, named.mention.end)
-                found.append(named)
+        found = longest((*marked, *plain), sentence)
         found.sort(key=lambda named: named.mention.start)
         return self._merged(found)
 
@@ -164,6 +159,17 @@ def _may_be_name(text: str) -> bool:
     return not looks_like_sentence(text) and bool(normalise(text))
 
 
+def longest(mentions: Iterable[Named], sentence: Sentence) -> list[Named]:
+    """Of mentions that overlap the longest, the first of equals."""
+    found: list[Named] = []
+    taken = Taken(sentence.start, sentence.end)
+    for named in sorted(mentions, key=lambda named: named.mention.start - named.mention.end):
+        if not taken.touches(named.mention.start, named.mention.end):
+            taken.add(named.mention.start, named.mention.end)
+            found.append(named)
+    return found
+
+
 class KnownLabels:
     """Labels that a trace names for sure somewhere: naming them in plain text counts, in the catalogue or not."""
 
@@ -179,13 +185,10 @@ class KnownLabels:
 
     def among(self, finder: MentionFinder, sentence: Sentence, found: Sequence[Named], takes_sure: bool = False) -> list[Named]:
         """The mentions of a sentence that are of known labels, and any sure ones if wished, by place."""
+        kept = [named for named in found if named.identity in self._identities or (takes_sure and named.is_sure)]
         unknown = list(self._unknown(finder.text, sentence.start, sentence.end)) if self._widths else []
-        taken = Taken(sentence.start, sentence.end, unknown)
-        kept = [finder.named(start, end, None, True) for start, end in unknown]
-        for named in found:
-            is_known = named.identity in self._identities or (takes_sure and named.is_sure)
-            if is_known and not taken.touches(named.mention.start, named.mention.end):
-                kept.append(named)
+        if unknown:
+            kept = longest([*(finder.named(start, end, None, True) for start, end in unknown), *kept], sentence)
         return sorted(kept, key=lambda named: named.mention.start)
 
     def _unknown(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
