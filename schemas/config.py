@@ -233,6 +233,9 @@ class ParseConfig(Section):
     )
     seed: int = Field(0, description="Draws the edited names.")
     max_reject_frac: Fraction = Field(0.2, description="Share of unusable traces above which nothing is published.")
+    process_count: int = Field(
+        0, ge=0, description="Processes that read answers; 0: one a core, if each has 4,096 answers to read."
+    )
 
 
 class CharacterizeConfig(Section):

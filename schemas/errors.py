@@ -59,3 +59,7 @@ class BudgetSpentError(TeacherError):
 
 class SchemaRefusedError(FatalTeacherError):
     """The server does not take structured output; set `teacher.answer_form` to tagged, free or auto."""
+
+
+class WorkerLostError(PipelineError):
+    """A process that a stage started was ended from outside; nothing was published. Run it again, with fewer processes."""

@@ -51,6 +51,35 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         sync_dir(path.parent)
 
 
+@contextmanager
+def fresh_files(*paths: Path) -> Iterator[list[Path]]:
+    """A temporary path for each of these paths of one folder; all take their places when the block ends without an error.
+
+    They are flushed before the first is renamed. What a killed process left of them is removed.
+
+    Raises:
+        StorageError: the folder cannot be written, or the disk is full; what stood at the paths stays as it was.
+    """
+    folder = paths[0].parent
+    temporaries = [path.with_name(f"{path.name}.tmp-{os.getpid()}") for path in paths]
+    with storage_errors(folder, "write"):
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in paths:
+            for stale in folder.glob(f"{path.name}.tmp-*"):
+                stale.unlink()
+        try:
+            yield temporaries
+            for temporary in temporaries:
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())
+            for temporary, path in zip(temporaries, paths, strict=True):
+                temporary.replace(path)
+        finally:
+            for temporary in temporaries:
+                temporary.unlink(missing_ok=True)
+        sync_dir(folder)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a whole small file atomically."""
     write_atomically(path, lambda temporary: temporary.write_bytes(content))

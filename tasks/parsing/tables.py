@@ -1,30 +1,21 @@
-"""Raw traces to the five tables: read each row, link all mentions of a batch at once, write rows with spans."""
+"""Raw traces to the five tables, part by part: read by one or many processes, then linked in order by one."""
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any
 
 import polars as pl
 
 from schemas.errors import InputFormatError
-from schemas.tables import CORE_ANSWERS, CORE_REJECTS, CORE_SHORTLIST, CORE_STEPS, CORE_TRACES, Table
-from tasks.parsing.completions import Completion, read_completion
-from tasks.parsing.drafts import UNLINKED, Link, Mention, RejectDraft, TraceDraft
-from tasks.parsing.items import LONGEST_NAME
 from tasks.parsing.linking import MentionLinker
-from tasks.parsing.names import normalise
+from tasks.parsing.names import Catalogue
+from tasks.parsing.rows import READ_COLUMNS, WRITTEN, Frames, linked_frames, unknown_texts
+from tasks.parsing.workers import read_parts
 
-BATCH_ROWS = 2048
-"""Rows read before their mentions are linked: bounds the drafts held in memory, some 50 KB each."""
-
-MOST_UNKNOWN = 1000
-"""Distinct unknown texts of one trace that the costlier rungs try: no shortlist is so long, but a runaway answer is."""
-
-WRITTEN = (CORE_TRACES, CORE_SHORTLIST, CORE_STEPS, CORE_ANSWERS, CORE_REJECTS)
-TRUNCATED = ("length", "connection_cut")
-RawRow = dict[str, Any]  # a row of `raw_traces` as polars gives it: values of many types
+BATCH_ROWS = 512
+"""Rows of one part: what is held in memory at once, some 50 KB each while they are drafts. It also decides which unknown texts
+are embedded together, so it is no setting: the last digits of a cosine hang on it."""
 
 
 @dataclass(frozen=True)
@@ -38,133 +29,69 @@ class ParsedTables:
 
 
 @dataclass
-class _Rows:
-    """Rows of each table, as tuples in column order."""
+class RejectCount:
+    """How many raw traces were parsed, and how many of them rejected for which reason; `example`: what the first one says."""
 
-    rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=lambda: {table.name: [] for table in WRITTEN})
+    row_count: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    example: str = ""
 
-    def add(self, table: Table, *values: Any) -> None:
-        self.rows[table.name].append(values)
-
-    def frames(self) -> dict[str, pl.DataFrame]:
-        return {t.name: pl.DataFrame(self.rows[t.name], schema=t.schema, orient="row") for t in WRITTEN}
+    def add(self, row_count: int, rejects: pl.DataFrame) -> None:
+        """Count one part and its rows of `core_rejects`."""
+        self.row_count += row_count
+        if not self.reasons and len(rejects):
+            self.example = rejects["detail_text"][0]
+        self.reasons.update(rejects["reject_reason"])
 
 
 def parse_rows(raw: pl.DataFrame, linker: MentionLinker) -> ParsedTables:
     """Every row of `raw_traces` in exactly one of `core_traces` and `core_rejects`, with the rows that belong to it."""
-    batches = [_parse_batch(part, linker) for part in raw.iter_slices(BATCH_ROWS)] or [_Rows().frames()]
-    return ParsedTables({t.name: t.conform(pl.concat([batch[t.name] for batch in batches])) for t in WRITTEN})
+    parts = [*parse_parts(raw.iter_slices(BATCH_ROWS), linker.catalogue, lambda: linker, RejectCount())]
+    return ParsedTables({t.name: pl.concat([part[t.name] for part in parts]) if parts else t.empty() for t in WRITTEN})
 
 
-def trace_id_of(request_hash: str, document_id: str) -> str:
-    """The trace's identifier: SHA-256 of request and document, 32 hex digits."""
-    return hashlib.sha256((request_hash + document_id).encode()).hexdigest()[:32]
+def parse_parts(
+    raws: Iterable[pl.DataFrame],
+    catalogue: Catalogue,
+    open_linker: Callable[[], MentionLinker],
+    count: RejectCount,
+    process_count: int = 1,
+) -> Generator[Frames]:
+    """The five tables, one part of `raw_traces` after the other, and at the same time the counts.
+
+    The costly rungs run here, not in the processes that read: then the trigram index and the sentence model are loaded once,
+    and a part's unknown texts are embedded together.
+
+    Args:
+        raws: parts of `raw_traces`.
+        catalogue: the labels by name.
+        open_linker: called once a part, for a linker remembers every text.
+        count: grows with every part that is given.
+        process_count: 1: all is done in this process.
+
+    Raises:
+        WorkerLostError: a process was ended from outside.
+    """
+    with closing(read_parts((raw.select(READ_COLUMNS) for raw in raws), catalogue, process_count)) as parts:
+        for part in parts:
+            texts = dict.fromkeys(text for one in part.unlinked for text in unknown_texts(one.draft))
+            frames = linked_frames(part, open_linker().link(texts) if texts else {})
+            count.add(part.row_count, frames["core_rejects"])
+            yield frames
 
 
-def refuse_many_rejects(raw_count: int, rejects: pl.DataFrame, max_reject_frac: float) -> None:
+def refuse_many_rejects(count: RejectCount, max_reject_frac: float) -> None:
     """Stop when too many rows could not be used.
 
     Raises:
         InputFormatError: names the counts by reason and the limit.
     """
-    if not raw_count or len(rejects) / raw_count <= max_reject_frac:
+    rejected = count.reasons.total()
+    if not count.row_count or rejected / count.row_count <= max_reject_frac:
         return
-    counts = rejects.group_by("reject_reason").len().sort("len", "reject_reason", descending=[True, False])
-    reasons = ", ".join(f"{reason} {count}" for reason, count in counts.iter_rows())
+    counts = sorted(count.reasons.items(), key=lambda pair: (-pair[1], pair[0]))
+    reasons = ", ".join(f"{reason} {reason_count}" for reason, reason_count in counts)
     raise InputFormatError(
-        f"raw_traces: {len(rejects)} of {raw_count} rejected ({len(rejects) / raw_count:.3f} > parse.max_reject_frac "
-        f"{max_reject_frac}): {reasons}; e.g. {rejects['detail_text'][0]!r}; mend the prompt or raise the limit"
+        f"raw_traces: {rejected} of {count.row_count} rejected ({rejected / count.row_count:.3f} > parse.max_reject_frac "
+        f"{max_reject_frac}): {reasons}; e.g. {count.example!r}; mend the prompt or raise the limit"
     )
-
-
-def _parse_batch(raw: pl.DataFrame, linker: MentionLinker) -> dict[str, pl.DataFrame]:
-    read = [(row, read_completion(_completion(row), linker.catalogue)) for row in raw.iter_rows(named=True)]
-    drafts = [draft for _, draft in read if isinstance(draft, TraceDraft)]
-    links = linker.link(text for draft in drafts for text in _unknown_texts(draft))
-    rows = _Rows()
-    for row, draft in read:
-        if isinstance(draft, RejectDraft):
-            key = f"{row['request_hash']}:{row['document_id']}"
-            rows.add(CORE_REJECTS, "parse", key, row["dataset"], draft.reason, draft.detail, None)
-        else:
-            _add_trace(rows, row, draft, links)
-    return rows.frames()
-
-
-def _completion(row: RawRow) -> Completion:
-    return Completion(
-        row["completion_text"] or "",
-        row["reasoning_text"] or "",
-        row["finish_reason"],
-        row["error_kind"],
-        row["error_text"],
-        row["prompt_kind"] == "candidates",
-        row["variant"],
-    )
-
-
-def _mentions(draft: TraceDraft) -> Iterator[Mention]:
-    yield from (mention for mention, _ in draft.shortlist)
-    yield from draft.answers
-    for step in draft.steps:
-        yield from (mention for mention in (step.subject, step.other) if mention)
-
-
-def _unknown_texts(draft: TraceDraft) -> Iterator[str]:
-    """The texts of a trace that the costlier rungs may link."""
-    texts = (text for mention in _mentions(draft) if not mention.link for text in mention.tried)
-    return islice((text for text in dict.fromkeys(texts) if len(text) <= LONGEST_NAME), MOST_UNKNOWN)
-
-
-def _resolve(mention: Mention, links: dict[str, Link]) -> tuple[str, Link]:
-    """The text that names the label, and its link: the first of its texts that links, else the first."""
-    if mention.link is not None:
-        return mention.text, mention.link
-    text = next((text for text in mention.tried if links.get(text, UNLINKED).label_id is not None), mention.text)
-    return text, links.get(text, UNLINKED)
-
-
-def _distinct(mentions: Sequence[tuple[Mention, int]], links: dict[str, Link]) -> list[tuple[Mention, int, str, Link]]:
-    """The first mention of each label, or of each unknown text, in order."""
-    first: dict[int | str, tuple[Mention, int, str, Link]] = {}
-    for mention, step in mentions:
-        text, link = _resolve(mention, links)
-        key = (normalise(text) or text) if link.label_id is None else link.label_id
-        first.setdefault(key, (mention, step, text, link))
-    return list(first.values())
-
-
-def _add_trace(rows: _Rows, row: RawRow, draft: TraceDraft, links: dict[str, Link]) -> None:
-    trace_id = trace_id_of(row["request_hash"], row["document_id"])
-    ids = (row["request_hash"], row["dataset"], row["document_id"])
-    shortlist = _distinct(draft.shortlist, links)
-    answers = _distinct([(mention, -1) for mention in draft.answers], links)
-    for rank, (mention, step, text, link) in enumerate(shortlist, 1):
-        place = (mention.source, mention.start, mention.end)
-        rows.add(CORE_SHORTLIST, trace_id, rank, *ids, text, link.label_id, link.score, link.method, step, *place)
-    for rank, (mention, _, text, link) in enumerate(answers, 1):
-        place = (mention.source, mention.start, mention.end)
-        rows.add(CORE_ANSWERS, trace_id, rank, *ids, text, link.label_id, link.score, link.method, mention.score, *place)
-    _add_steps(rows, row, (trace_id, ids), draft, links)
-    unlinked = sum(link.label_id is None for *_, link in [*shortlist, *answers])
-    rows.add(
-        CORE_TRACES, trace_id, *ids, row["split"], row["teacher"], row["prompt_kind"], row["variant"], row["sample_index"],
-        draft.answer_format, draft.boundary_step, draft.boundary_evidence_text, len(draft.steps), len(shortlist), len(answers),
-        row["finish_reason"] in TRUNCATED, unlinked / max(len(shortlist) + len(answers), 1),
-    )  # fmt: skip
-
-
-def _add_steps(
-    rows: _Rows, row: RawRow, key: tuple[str, tuple[str, str, str]], draft: TraceDraft, links: dict[str, Link]
-) -> None:
-    last = max(len(draft.steps) - 1, 1)
-    for at, step in enumerate(draft.steps):
-        subject = _resolve(step.subject, links)[1].label_id if step.subject else None
-        other = _resolve(step.other, links)[1].label_id if step.other else None
-        target, near_miss = (other, subject) if step.verdict == "drop" else (subject, other)
-        text = row[step.source][step.start : step.end]
-        near_miss = None if near_miss == target else near_miss
-        rows.add(
-            CORE_STEPS, key[0], at, *key[1], at / last, step.phase, text, step.source, step.start, step.end, target, near_miss,
-            step.verdict,
-        )  # fmt: skip

@@ -1,7 +1,10 @@
 """The parse stage: teacher text to traces, shortlists, steps, answers and rejects."""
 
 import logging
+import os
 import time
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import replace
 
 from prefect import task
@@ -13,8 +16,10 @@ from tasks.labels.task import open_embedder, open_label_index
 from tasks.parsing.calibration import calibrate
 from tasks.parsing.linking import FuzzyNames, MentionLinker, NearestLabels, Thresholds
 from tasks.parsing.names import Catalogue
-from tasks.parsing.tables import WRITTEN, parse_rows, refuse_many_rejects
-from warehouse.parquet import read_table, write_table
+from tasks.parsing.rows import READ_COLUMNS, WRITTEN, Frames
+from tasks.parsing.tables import BATCH_ROWS, RejectCount, parse_parts, refuse_many_rejects
+from tasks.parsing.workers import fitting_processes
+from warehouse.parquet import iter_table, read_table, write_tables_parts
 
 logger = logging.getLogger(__name__)
 
@@ -23,28 +28,46 @@ logger = logging.getLogger(__name__)
 def parse_traces(run: RunRef, inputs: StageInputs, parse: ParseConfig, embed: EmbedConfig) -> StageResult:
     """`raw_traces` -> `core_traces`, `core_shortlist`, `core_steps`, `core_answers`; the leftovers go to `core_rejects`."""
     started = time.monotonic()
-    raw = read_table(inputs.tables["raw_traces"])
-    tables = parse_rows(raw, open_linker(run, inputs, parse, embed))
-    rejects = tables["core_rejects"]
-    refuse_many_rejects(len(raw), rejects, parse.max_reject_frac)
-    refs = tuple(write_table(run, "parse", table, tables[table.name]) for table in WRITTEN)
+    count = RejectCount()
+    with closing(_parse(run, inputs, parse, embed, count)) as parts:
+        refs = write_tables_parts(run, "parse", WRITTEN, parts)
+    rejected = count.reasons.total()
     logger.info(
         "parse: %d raw traces in, %d traces out, %d rejected, %.1f s",
-        len(raw), len(tables["core_traces"]), len(rejects), time.monotonic() - started,
+        count.row_count, count.row_count - rejected, rejected, time.monotonic() - started,
     )  # fmt: skip
-    return StageResult(tables=refs, cost=StageCost(rows_in_count=len(raw), rejected_count=len(rejects)))
+    return StageResult(tables=refs, cost=StageCost(rows_in_count=count.row_count, rejected_count=rejected))
 
 
-def open_linker(run: RunRef, inputs: StageInputs, parse: ParseConfig, embed: EmbedConfig) -> MentionLinker:
-    """The ladder over the run's labels; the embedder is loaded only if a mention comes to its last rung."""
+def _parse(run: RunRef, inputs: StageInputs, parse: ParseConfig, embed: EmbedConfig, count: RejectCount) -> Generator[Frames]:
+    """The five tables part by part; after the last part, the stop if too many rows were rejected."""
+    raw = inputs.tables["raw_traces"]
+    catalogue, open_linker = open_linkers(run, inputs, parse, embed)
+    processes = parse.process_count or fitting_processes(raw.row_count, len(os.sched_getaffinity(0)))
+    yield from parse_parts(iter_table(raw, BATCH_ROWS, READ_COLUMNS), catalogue, open_linker, count, processes)
+    refuse_many_rejects(count, parse.max_reject_frac)
+
+
+def open_linkers(
+    run: RunRef, inputs: StageInputs, parse: ParseConfig, embed: EmbedConfig
+) -> tuple[Catalogue, Callable[[], MentionLinker]]:
+    """The run's labels by name, and what opens a ladder over them that remembers nothing yet.
+
+    The embedder is loaded only if a mention comes to its last rung.
+    """
     labels = read_table(inputs.tables["core_labels"], ["label_id", "label_uid", "label_name"])
     catalogue = Catalogue(labels["label_id"].to_list(), labels["label_uid"].to_list(), labels["label_name"].to_list())
     index = open_label_index(run, inputs.artifacts["label_index"], inputs.tables["core_labels"])
     nearest = NearestLabels(open_embedder(run, embed, embed.label_tokens).embed, index)
+    fuzzy = FuzzyNames(catalogue)
+    thresholds = _thresholds(catalogue, fuzzy, parse)
+    return catalogue, lambda: MentionLinker(catalogue, nearest, thresholds, fuzzy)
+
+
+def _thresholds(catalogue: Catalogue, fuzzy: FuzzyNames, parse: ParseConfig) -> Thresholds:
     thresholds = Thresholds(parse.fuzzy_threshold, parse.vector_threshold, parse.vector_lead)
     if parse.target_precision is None:
-        return MentionLinker(catalogue, nearest, thresholds)
-    fuzzy = FuzzyNames(catalogue)
+        return thresholds
     found = calibrate(catalogue, fuzzy, parse.target_precision, parse.seed)
     logger.log(
         logging.INFO if found.is_reached else logging.WARNING,
@@ -53,4 +76,4 @@ def open_linker(run: RunRef, inputs: StageInputs, parse: ParseConfig, embed: Emb
         found.threshold, parse.target_precision, "reaches" if found.is_reached else "does not reach", found.mention_count,
         found.precision, found.recall,
     )  # fmt: skip
-    return MentionLinker(catalogue, nearest, replace(thresholds, fuzzy=found.threshold), fuzzy)
+    return replace(thresholds, fuzzy=found.threshold)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.tables import TABLES
-from tasks.parsing.tables import WRITTEN
+from tasks.parsing.rows import WRITTEN
 from tasks.traces.answers import storable
 from tests.support.runs import tiny_run
 from tests.unit.parsing.nasty import NASTY_NAMES, SURROGATES, TEXTS

@@ -13,7 +13,8 @@ from schemas.fields import VARIANTS
 from schemas.tables import RAW_TRACES, TABLES
 from tasks.labels.search import LabelIndex, Vectors
 from tasks.parsing.linking import MentionLinker, NearestLabels, Thresholds
-from tasks.parsing.tables import ParsedTables, parse_rows, refuse_many_rejects, trace_id_of
+from tasks.parsing.rows import trace_id_of
+from tasks.parsing.tables import ParsedTables, RejectCount, parse_rows, refuse_many_rejects
 from tests.unit.parsing.catalogue import ID, LABELS, NAME, small_catalogue
 
 INDEX = LabelIndex(np.arange(len(LABELS), dtype=np.int32), np.eye(len(LABELS), dtype=np.float32))
@@ -119,10 +120,16 @@ def test_parse_rows_keeps_failed_requests_as_rejects() -> None:
 
 def test_refuse_many_rejects_names_counts_and_limit() -> None:
     rejects = parse(*[{"completion_text": ""}] * 2, {"completion_text": "hm?"})["core_rejects"]
-    with pytest.raises(InputFormatError, match=r"3 of 10 rejected \(0\.300 > .*0\.2\): empty_completion 2, unreadable_answer 1"):
-        refuse_many_rejects(10, rejects, 0.2)
-    refuse_many_rejects(15, rejects, 0.2)
-    refuse_many_rejects(0, rejects.clear(), 0.0)
+    count = RejectCount()
+    count.add(4, rejects[:1])
+    count.add(6, rejects[1:])
+    with pytest.raises(
+        InputFormatError, match=r"3 of 10 rejected \(0\.300 > .*0\.2\): empty_completion 2, unreadable_answer 1; e\.g\. 'no text"
+    ):
+        refuse_many_rejects(count, 0.2)
+    count.add(5, rejects.clear())
+    refuse_many_rejects(count, 0.2)
+    refuse_many_rejects(RejectCount(), 0.0)
 
 
 CHARS = st.characters(exclude_categories=["Cs"])

@@ -1,0 +1,191 @@
+"""Rows of the five tables from rows of `raw_traces`: first each is read, then what the names do not link is linked.
+
+Reading needs the catalogue alone, so it can be done by many processes. What a trace becomes depends on that trace alone.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from schemas.tables import CORE_ANSWERS, CORE_REJECTS, CORE_SHORTLIST, CORE_STEPS, CORE_TRACES, Table
+from tasks.parsing.completions import Completion, read_completion
+from tasks.parsing.drafts import UNLINKED, Link, Mention, RejectDraft, TraceDraft
+from tasks.parsing.items import LONGEST_NAME
+from tasks.parsing.names import Catalogue, normalise
+
+MOST_UNKNOWN = 1000
+"""Distinct unknown texts of one trace that the costlier rungs try: no shortlist is so long, but a runaway answer is."""
+
+WRITTEN = (CORE_TRACES, CORE_SHORTLIST, CORE_STEPS, CORE_ANSWERS, CORE_REJECTS)
+TRUNCATED = ("length", "connection_cut")
+READ_COLUMNS = (
+    "request_hash", "dataset", "document_id", "split", "teacher", "prompt_kind", "variant", "sample_index", "completion_text",
+    "reasoning_text", "finish_reason", "error_kind", "error_text",
+)  # fmt: skip
+"""The columns of `raw_traces` that parsing needs."""
+
+PLACE = "place"
+"""Column of a frame in the making: the place in its part of the raw row it comes from."""
+
+RawRow = dict[str, Any]  # a row of `raw_traces` as polars gives it: values of many types
+Frames = Mapping[str, pl.DataFrame]
+"""The rows of some raw traces, by table."""
+
+
+class Unlinked(NamedTuple):
+    """A trace that names what the catalogue does not know, and its place in its part."""
+
+    place: int
+    row: RawRow
+    draft: TraceDraft
+
+
+@dataclass(frozen=True)
+class ReadPart:
+    """A part of `raw_traces` as read: `frames` (with `PLACE`) of all its traces but those that are `unlinked`."""
+
+    row_count: int
+    frames: Frames
+    unlinked: Sequence[Unlinked]
+
+
+@dataclass
+class _Rows:
+    """Rows of each table, as tuples in column order with the place at the end."""
+
+    rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=lambda: {table.name: [] for table in WRITTEN})
+    place: int = 0
+
+    def add(self, table: Table, *values: Any) -> None:
+        self.rows[table.name].append((*values, self.place))
+
+    def frames(self) -> dict[str, pl.DataFrame]:
+        return {table.name: _frame(table, self.rows[table.name]) for table in WRITTEN}
+
+
+def _frame(table: Table, rows: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
+    schema = {**table.schema, PLACE: pl.UInt32()}
+    columns = zip(*rows, strict=True) if rows else ([] for _ in schema)
+    return pl.DataFrame([pl.Series(name, values, dtype) for (name, dtype), values in zip(schema.items(), columns, strict=True)])
+
+
+def read_part(raw: pl.DataFrame, catalogue: Catalogue) -> ReadPart:
+    """Read some rows of `raw_traces` (`READ_COLUMNS`)."""
+    rows, unlinked = _Rows(), []
+    for place, row in enumerate(raw.iter_rows(named=True)):
+        draft = read_completion(_completion(row), catalogue)
+        rows.place = place
+        if isinstance(draft, RejectDraft):
+            key = f"{row['request_hash']}:{row['document_id']}"
+            rows.add(CORE_REJECTS, "parse", key, row["dataset"], draft.reason, draft.detail, None)
+        elif next(unknown_texts(draft), None) is None:
+            _add_trace(rows, row, draft, {})
+        else:
+            unlinked.append(Unlinked(place, row, draft))
+    return ReadPart(len(raw), rows.frames(), unlinked)
+
+
+def linked_frames(part: ReadPart, links: Mapping[str, Link]) -> dict[str, pl.DataFrame]:
+    """The five tables of a part in the order of its rows.
+
+    Args:
+        part: as read.
+        links: one for every text that `unknown_texts` gives of its unlinked traces.
+    """
+    rows = _Rows()
+    for rows.place, row, draft in part.unlinked:
+        _add_trace(rows, row, draft, {text: links[text] for text in unknown_texts(draft)})
+    late = rows.frames() if part.unlinked else {}
+    return {table.name: _in_order(part.frames[table.name], late.get(table.name)).drop(PLACE) for table in WRITTEN}
+
+
+def _in_order(frame: pl.DataFrame, late: pl.DataFrame | None) -> pl.DataFrame:
+    return frame if late is None else pl.concat([frame, late]).sort(PLACE, maintain_order=True)
+
+
+def unknown_texts(draft: TraceDraft) -> Iterator[str]:
+    """The texts of a trace that the costlier rungs may link."""
+    texts = (text for mention in _mentions(draft) if not mention.link for text in mention.tried)
+    return islice((text for text in dict.fromkeys(texts) if len(text) <= LONGEST_NAME), MOST_UNKNOWN)
+
+
+def trace_id_of(request_hash: str, document_id: str) -> str:
+    """The trace's identifier: SHA-256 of request and document, 32 hex digits."""
+    return hashlib.sha256((request_hash + document_id).encode()).hexdigest()[:32]
+
+
+def _completion(row: RawRow) -> Completion:
+    return Completion(
+        row["completion_text"] or "",
+        row["reasoning_text"] or "",
+        row["finish_reason"],
+        row["error_kind"],
+        row["error_text"],
+        row["prompt_kind"] == "candidates",
+        row["variant"],
+    )
+
+
+def _mentions(draft: TraceDraft) -> Iterator[Mention]:
+    yield from (mention for mention, _ in draft.shortlist)
+    yield from draft.answers
+    for step in draft.steps:
+        yield from (mention for mention in (step.subject, step.other) if mention)
+
+
+def _resolve(mention: Mention, links: Mapping[str, Link]) -> tuple[str, Link]:
+    """The text that names the label, and its link: the first of its texts that links, else the first."""
+    if mention.link is not None:
+        return mention.text, mention.link
+    text = next((text for text in mention.tried if links.get(text, UNLINKED).label_id is not None), mention.text)
+    return text, links.get(text, UNLINKED)
+
+
+def _distinct(mentions: Sequence[tuple[Mention, int]], links: Mapping[str, Link]) -> list[tuple[Mention, int, str, Link]]:
+    """The first mention of each label, or of each unknown text, in order."""
+    first: dict[int | str, tuple[Mention, int, str, Link]] = {}
+    for mention, step in mentions:
+        text, link = _resolve(mention, links)
+        key = (normalise(text) or text) if link.label_id is None else link.label_id
+        first.setdefault(key, (mention, step, text, link))
+    return list(first.values())
+
+
+def _add_trace(rows: _Rows, row: RawRow, draft: TraceDraft, links: Mapping[str, Link]) -> None:
+    trace_id = trace_id_of(row["request_hash"], row["document_id"])
+    ids = (row["request_hash"], row["dataset"], row["document_id"])
+    shortlist = _distinct(draft.shortlist, links)
+    answers = _distinct([(mention, -1) for mention in draft.answers], links)
+    for rank, (mention, step, text, link) in enumerate(shortlist, 1):
+        place = (mention.source, mention.start, mention.end)
+        rows.add(CORE_SHORTLIST, trace_id, rank, *ids, text, link.label_id, link.score, link.method, step, *place)
+    for rank, (mention, _, text, link) in enumerate(answers, 1):
+        place = (mention.source, mention.start, mention.end)
+        rows.add(CORE_ANSWERS, trace_id, rank, *ids, text, link.label_id, link.score, link.method, mention.score, *place)
+    _add_steps(rows, row, (trace_id, ids), draft, links)
+    unlinked = sum(link.label_id is None for *_, link in [*shortlist, *answers])
+    rows.add(
+        CORE_TRACES, trace_id, *ids, row["split"], row["teacher"], row["prompt_kind"], row["variant"], row["sample_index"],
+        draft.answer_format, draft.boundary_step, draft.boundary_evidence_text, len(draft.steps), len(shortlist), len(answers),
+        row["finish_reason"] in TRUNCATED, unlinked / max(len(shortlist) + len(answers), 1),
+    )  # fmt: skip
+
+
+def _add_steps(
+    rows: _Rows, row: RawRow, key: tuple[str, tuple[str, str, str]], draft: TraceDraft, links: Mapping[str, Link]
+) -> None:
+    last = max(len(draft.steps) - 1, 1)
+    for at, step in enumerate(draft.steps):
+        subject = _resolve(step.subject, links)[1].label_id if step.subject else None
+        other = _resolve(step.other, links)[1].label_id if step.other else None
+        target, near_miss = (other, subject) if step.verdict == "drop" else (subject, other)
+        text = row[step.source][step.start : step.end]
+        near_miss = None if near_miss == target else near_miss
+        rows.add(
+            CORE_STEPS, key[0], at, *key[1], at / last, step.phase, text, step.source, step.start, step.end, target, near_miss,
+            step.verdict,
+        )  # fmt: skip
