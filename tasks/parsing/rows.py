@@ -5,7 +5,7 @@ Reading needs the catalogue alone, so it can be done by many processes. What a t
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -151,8 +151,15 @@ def _distinct(mentions: Sequence[tuple[Mention, int]], links: Mapping[str, Link]
     for mention, step in mentions:
         text, link = _resolve(mention, links)
         key = (normalise(text) or text) if link.label_id is None else link.label_id
-        first.setdefault(key, (mention, step, text, link))
+        narrow = _narrowed(mention, text)
+        first.setdefault(key, (narrow, step, narrow.text, link))
     return list(first.values())
+
+
+def _narrowed(mention: Mention, text: str) -> Mention:
+    """The mention with the span of that of its texts which linked; one that lies outside it changes nothing."""
+    at = -1 if text == mention.text else mention.text.find(text)
+    return mention if at < 0 else replace(mention, text=text, start=mention.start + at, end=mention.start + at + len(text))
 
 
 def _add_trace(rows: _Rows, row: RawRow, draft: TraceDraft, links: Mapping[str, Link]) -> None:

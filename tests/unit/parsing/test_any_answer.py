@@ -78,3 +78,10 @@ def test_a_name_is_not_taken_for_one_it_begins_with(longer: str) -> None:
         (content, None, {}), (f"Candidates:\n- {longer}\n- vim\n\n{longer} fits.\n\nAnswer:\n{longer}", None, {})
     )
     assert [CATALOGUE.names[label] for label in tables["core_answers"]["label_id"]] == [longer, longer]
+
+
+def test_a_span_is_that_of_the_text_that_linked() -> None:
+    content = "Candidates: <answer>.\n\nI keep it.I keep [3] \n\nFinal answer:\n"
+    raw, tables = parse_texts((content, None, {"finish_reason": "length"}))
+    assert_rows_sound(raw, tables)
+    assert tables["core_answers"]["mention_text"].to_list() == ["I keep it.I keep"]
