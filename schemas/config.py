@@ -26,9 +26,11 @@ class EmbedConfig(Section):
     model: str = Field("packaged-minilm", description="`packaged-minilm`, a local folder, or a name the hub cache holds.")
     document_tokens: int = Field(96, ge=8, le=8192, description="Documents are cut to this many tokens.")
     label_tokens: int = Field(32, ge=4, le=8192, description="Labels are cut to this many tokens.")
-    batch_size: int = Field(64, ge=1, le=4096, description="Texts a forward pass; sorted by length first.")
+    batch_size: int = Field(64, ge=1, le=4096, description="Texts a forward pass; sorted by their tokens first.")
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="Numbers the model computes with; `bfloat16` takes a third of the time on processors that have it."
+        "float32",
+        description="Numbers the model computes with; `bfloat16` takes a third of the time on processors that have it, and up to "
+        "four times as long on others.",
     )
 
 
