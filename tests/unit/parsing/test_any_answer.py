@@ -84,4 +84,4 @@ def test_a_span_is_that_of_the_text_that_linked() -> None:
     content = "Candidates: <answer>.\n\nI keep it.I keep [3] \n\nFinal answer:\n"
     raw, tables = parse_texts((content, None, {"finish_reason": "length"}))
     assert_rows_sound(raw, tables)
-    assert tables["core_answers"]["mention_text"].to_list() == ["I keep it.I keep"]
+    assert "I keep it.I keep" in tables["core_answers"]["mention_text"].to_list()
