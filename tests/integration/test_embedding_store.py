@@ -8,21 +8,40 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from schemas.config import EmbedConfig
 from schemas.errors import StorageError
-from tasks.labels.embedder import hash_text
+from tasks.labels.embedder import CHUNK, hash_text
+from tasks.labels.task import open_embedder
+from tests.support.runs import tiny_run
+from tests.support.tiny_encoders import WIDTH, save_bert, save_tokenizer
 from warehouse.embedding_store import FILE, EmbeddingStore, model_digest
 
 WRITER = """
 import sys
 from pathlib import Path
 import numpy as np
-from tasks.labels.embedder import hash_text
+from tasks.labels.embedder import CHUNK, hash_text
+from tasks.labels.task import open_embedder
+from tests.support.runs import tiny_run
+from tests.support.tiny_encoders import WIDTH, save_bert, save_tokenizer
 from warehouse.embedding_store import EmbeddingStore
 store = EmbeddingStore(Path(sys.argv[1]), "m")
 for number in range(int(sys.argv[2]), int(sys.argv[3])):
     rows = range(number * 8, number * 8 + 8)
     store.append([hash_text(str(row)) for row in rows], np.array([[row, 1] for row in rows], np.float32))
     print(number, flush=True)
+"""
+
+EMBEDDING = """
+import sys
+from pathlib import Path
+from schemas.config import EmbedConfig
+from tasks.labels.task import open_embedder
+from tests.support.runs import tiny_run
+embedder = open_embedder(tiny_run(Path(sys.argv[1])), EmbedConfig(model=sys.argv[2]), 8)
+texts = (f"a {number}" for number in range(4000))
+for block in embedder.embed_blocks(texts, progress=lambda done, _: print(done, flush=True)):
+    pass
 """
 
 
@@ -118,6 +137,24 @@ def test_a_killed_writer_leaves_every_chunk_it_reported(tmp_path: Path) -> None:
         reported += len(process.communicate()[0].split())
         texts = [str(row) for row in range(reported * 8)]
         assert EmbeddingStore(tmp_path, "m").get(hashes(*texts))[:, 0].tolist() == list(range(reported * 8))
+
+
+def test_a_killed_embedding_encodes_only_what_was_not_stored(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    save_bert(folder)
+    save_tokenizer(folder)
+    given = [sys.executable, "-c", EMBEDDING, str(tmp_path / "root"), str(folder)]
+    process = subprocess.Popen(given, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+    assert process.stdout is not None
+    for _ in range(3):
+        told = int(process.stdout.readline())
+    process.kill()
+    told = max([told, *map(int, process.communicate()[0].split())])
+    embedder = open_embedder(tiny_run(tmp_path / "root"), EmbedConfig(model=str(folder)), 8)
+    totals: list[int] = []
+    vectors = embedder.embed([f"a {number}" for number in range(4000)], lambda _, total: totals.append(total))
+    assert 4000 - told - CHUNK <= totals[0] <= 4000 - told
+    assert vectors.shape == (4000, WIDTH)
 
 
 def test_threads_share_a_store(tmp_path: Path) -> None:
