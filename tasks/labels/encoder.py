@@ -94,7 +94,7 @@ def load_encoder(model: str, token_count: int, batch_size: int, precision: Preci
             texts, batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True
         )
         vectors = np.asarray(out, dtype=np.float32)
-        if precision == "bfloat16":  # its unit vectors are off by up to .4% in length
+        if precision == "bfloat16":  # rounded to bfloat16 they are not quite of length 1
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors
 
