@@ -1,6 +1,6 @@
-"""Words that show what a sentence of a reasoning trace does: list candidates, compare, decide, conclude, refuse.
+"""English words that show what a sentence of a reasoning trace does: list candidates, compare, decide, conclude, refuse.
 
-All of them are looked for in `lowered` text, which is three times as fast as ignoring case.
+Prose in another language keeps its labels and loses phases and verdicts. All words are looked for in `lowered` text, which is three times as fast as ignoring case.
 """
 
 import re

@@ -42,7 +42,10 @@ F1 = ("keep", "drop", "shortlist", "answer")
 
 @dataclass(frozen=True)
 class Worded:
-    """A thought in words, and where they stand: all in one text, or the answer apart from the reasoning."""
+    """A thought in words, and where they stand: all in one text, or the answer apart from the reasoning.
+
+    A wording that says no answer is reasoning alone; its answer is a plain list apart.
+    """
 
     on: ThoughtOn
     said: list[Said]
@@ -57,11 +60,8 @@ class Worded:
     def row(self) -> dict[str, Any]:  # a row of `raw_traces`: columns of many types
         """What `raw_traces` holds of it."""
         text = self.text
-        return {
-            "completion_text": text[self.cut :],
-            "reasoning_text": text[: self.cut] or None,
-            "document_id": self.on.document_id,
-        }
+        answer = text[self.cut :] or "\n".join(f"- {candidate.name}" for candidate in self.on.thought.kept())
+        return {"completion_text": answer, "reasoning_text": text[: self.cut] or None, "document_id": self.on.document_id}
 
 
 @dataclass
@@ -73,17 +73,18 @@ class Counted:
 
 
 def word_thoughts(thoughts: Iterable[ThoughtOn], wording: Wording) -> list[Worded]:
-    """Every thought in words; every other one has its answer apart."""
+    """Every thought in words; every other one has its answer apart, and all those that say none."""
     worded = []
     for place, on in enumerate(thoughts):
         said = wording(on.thought, on.title, random.Random(f"truth:{on.document_id}"))
-        worded.append(Worded(on, said, _answer_start(said) if place % 2 else 0))
+        is_apart = place % 2 == 1 or all(one.phase != "answer" for one in said)
+        worded.append(Worded(on, said, _answer_start(said) if is_apart else 0))
     return worded
 
 
 def _answer_start(said: list[Said]) -> int:
     last = next((at for at in range(len(said), 0, -1) if said[at - 1].phase != "answer"), 0)
-    return sum(len(one.text) for one in said[:last]) if last < len(said) else 0
+    return sum(len(one.text) for one in said[:last])
 
 
 def count_wording(labels: LabelSet, wording: Wording, linker: MentionLinker) -> list[Counted]:
