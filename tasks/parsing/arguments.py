@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
 
@@ -96,7 +95,7 @@ def with_anaphors(low: str, end: int, named: Sequence[Named]) -> Sequence[Named]
         return named
     matches = islice(ANAPHOR.finditer(low, pair[1].mention.end, end), MOST_SIDES)
     said = [(match, pair[0] if match["first"] else pair[1]) for match in matches]
-    meant = [one._replace(mention=replace(one.mention, start=match.start(), end=match.end())) for match, one in said]
+    meant = [one._replace(mention=one.mention._replace(start=match.start(), end=match.end())) for match, one in said]
     return sorted([*named, *meant], key=lambda one: one.mention.start)
 
 

@@ -1,6 +1,7 @@
 """A trace as it was read, before its mentions are linked. Every span counts characters of one raw column."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +16,7 @@ class Link:
 UNLINKED = Link(None, "none", None)
 
 
-@dataclass(frozen=True, slots=True)
-class Mention:
+class Mention(NamedTuple):
     """A label as the teacher wrote it.
 
     `link` is set when the catalogue knows the text; otherwise `texts` are tried in order by the costlier rungs.

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import NamedTuple
 
 from tasks.parsing.cues import ANSWER_LEAD, judgements, lowered
@@ -160,7 +159,7 @@ def answer_mentions(text: str, source: str, start: int, end: int, catalogue: Cat
         cut, score = _without_score(text, _without_lead(text, item, catalogue, takes_ids), link)
         pieces = _known_pieces(text, source, cut, catalogue, takes_ids)
         mention = None if pieces else item_mention(text, source, cut, catalogue, takes_ids)
-        mentions += [replace(m, score=score) for m in pieces or ([mention] if mention else [])]
+        mentions += [m._replace(score=score) for m in pieces or ([mention] if mention else [])]
     return mentions
 
 

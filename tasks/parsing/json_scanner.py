@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _ATOM = r'[^\s{}\[\]:,"]+'
@@ -14,8 +14,7 @@ MAX_DEPTH = 16
 """Deeper nesting is no answer of ours; the text is read as if it were cut off there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """A value and its characters: a string's span leaves out its quotes and keeps its escapes."""
 
     value: "str | float | bool | dict[str, Node] | list[Node] | None"

@@ -6,7 +6,6 @@ when the trace names the same label elsewhere beyond doubt. A quotation of the d
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from tasks.parsing.cues import DOCUMENT_CUE, EVIDENCE_BEFORE, SHORTLIST_CUE, lowered
@@ -221,7 +220,7 @@ def _with_unknown_items(finder: MentionFinder, cut: Sequence[Sentence], found: l
         whole = sum(finder.is_whole(sentence, named) for sentence, named in zip(cut[at:end], found[at:end], strict=True))
         if 2 * whole > end - at > 1:
             found[at:end] = [
-                named or finder.find(replace(sentence, is_listed=True))
+                named or finder.find(sentence._replace(is_listed=True))
                 for sentence, named in zip(cut[at:end], found[at:end], strict=True)
             ]
         at = end

@@ -5,11 +5,15 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from tasks.parsing.drafts import UNLINKED, Link
 
 TOKEN = re.compile(r"[^\W_]+(?:\+\+|#)?")
+ASCII_TOKEN = re.compile(r"[a-zA-Z0-9]+(?:\+\+|#)?")
+"""The same in ASCII text, three times as fast."""
+
 BRACKET_ID = re.compile(r"\[\s*(\d{1,9})\s*\]")
 BARE_ID = re.compile(r"#?(\d{1,9})")
 Span = tuple[int, int]
@@ -53,15 +57,22 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
+@lru_cache(1 << 14)
 def normalise(text: str) -> str:
     """The words of a text, folded, with punctuation and spacing collapsed to single spaces; `c++` and `c#` keep their signs."""
-    return " ".join(TOKEN.findall(fold(text)))
+    return " ".join(_token_of(text).findall(fold(text)))
+
+
+def _token_of(text: str) -> re.Pattern[str]:
+    return ASCII_TOKEN if text.isascii() else TOKEN
 
 
 def words_of(text: str, start: int, end: int) -> tuple[list[Span], list[str]]:
     """The words of a region, folded, with their places."""
-    spans = [match.span() for match in TOKEN.finditer(text, start, end)]
-    return spans, [text[first:last].lower() if text.isascii() else fold(text[first:last]) for first, last in spans]
+    spans = [match.span() for match in _token_of(text).finditer(text, start, end)]
+    if text.isascii():
+        return spans, ASCII_TOKEN.findall(text[start:end].lower())
+    return spans, [fold(text[first:last]) for first, last in spans]
 
 
 def head_of(name: str) -> str | None:
@@ -108,6 +119,7 @@ class Catalogue:
             uses.update(set(tokens.split()))
         self._uses = uses
         self._many_uses = max(4, len(names) // 1000)
+        self._found = {key: label_id for key, label_id in {**self._heads, **self._normal}.items() if label_id != AMBIGUOUS}
         self._widths = self._scan_widths()
 
     def __reduce__(self) -> tuple[type["Catalogue"], tuple[list[int], list[str], list[str]]]:
@@ -120,16 +132,18 @@ class Catalogue:
         _claim(self._turned, f"{tail} {head}" if tail and head else "", label_id)
 
     def _scan_widths(self) -> dict[str, tuple[int, ...]]:
+        """How many words the names have that begin with a word (no more than it), or with two words."""
         widths: dict[str, set[int]] = {}
-        for key in {**self._heads, **self._normal}:
+        for key in self._found:
             tokens = key.split()
-            widths.setdefault(tokens[0], set()).add(len(tokens))
+            widths.setdefault(" ".join(tokens[:2]), set()).add(len(tokens))
+            widths.setdefault(tokens[0], set())
         return {token: tuple(sorted(counts, reverse=True)) for token, counts in widths.items()}
 
     @property
-    def keys(self) -> dict[str, int]:
+    def keys(self) -> Mapping[str, int]:
         """Every unambiguous normalised name, identifier and head, with its label."""
-        return {k: v for k, v in {**self._heads, **self._normal}.items() if v != AMBIGUOUS}
+        return self._found
 
     @property
     def names(self) -> Mapping[int, str]:
@@ -236,22 +250,20 @@ class Catalogue:
     def find_names(self, text: str, start: int, end: int) -> Iterator[tuple[int, int, int]]:
         """Names in running text, longest first from the left: (start, end, label), never overlapping."""
         spans, words = words_of(text, start, end)
-        at = 0
-        while at < len(words):
-            found = self._name_at(text, spans, words, at) if words[at] in self._widths else None
-            if found is None:
-                at += 1
-                continue
-            count, label_id = found
-            yield spans[at][0], self._whole_end(text, spans[at][0], spans[at + count - 1][1], label_id), label_id
-            at += count
+        widths = self._widths
+        after = 0
+        for at, word in enumerate(words):
+            found = self._name_at(text, spans, words, at) if at >= after and word in widths else None
+            if found is not None:
+                count, label_id = found
+                after = at + count
+                yield spans[at][0], self._whole_end(text, spans[at][0], spans[after - 1][1], label_id), label_id
 
     def _name_at(self, text: str, spans: Sequence[Span], words: Sequence[str], at: int) -> tuple[int, int] | None:
         """The longest name that begins with this word: how many words it has, and its label."""
-        for count in self._widths[words[at]]:
-            key = " ".join(words[at : at + count])
-            label_id = self._normal.get(key, self._heads.get(key, AMBIGUOUS))
-            if label_id != AMBIGUOUS and at + count <= len(words) and _stands_alone(text, spans, at, at + count - 1):
+        for count in (*self._widths.get(" ".join(words[at : at + 2]), ()), *self._widths[words[at]]):
+            label_id = self._found.get(" ".join(words[at : at + count]))
+            if label_id is not None and at + count <= len(words) and _stands_alone(text, spans, at, at + count - 1):
                 return count, label_id
         return None
 
@@ -276,16 +288,13 @@ class Catalogue:
         return not tokens[0].isalpha() or self._uses[tokens[0]] <= self._many_uses
 
 
+@lru_cache(1 << 14)
 def _link(label_id: int, method: str, score: float) -> Link:
     return UNLINKED if label_id == AMBIGUOUS else Link(label_id, method, score)
 
 
 def _stands_alone(text: str, spans: Sequence[Span], first: int, last: int) -> bool:
     """No joiner ties the name to a word before or after it."""
-    before = first > 0 and _is_joined(text[spans[first - 1][1] : spans[first][0]])
-    after = last + 1 < len(spans) and _is_joined(text[spans[last][1] : spans[last + 1][0]])
-    return not before and not after
-
-
-def _is_joined(gap: str) -> bool:
-    return all(char in JOINERS for char in gap)
+    if first > 0 and not text[spans[first - 1][1] : spans[first][0]].strip(JOINERS):
+        return False
+    return last + 1 >= len(spans) or bool(text[spans[last][1] : spans[last + 1][0]].strip(JOINERS))

@@ -5,7 +5,7 @@ Reading needs the catalogue alone, so it can be done by many processes. What a t
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -159,7 +159,7 @@ def _distinct(mentions: Sequence[tuple[Mention, int]], links: Mapping[str, Link]
 def _narrowed(mention: Mention, text: str) -> Mention:
     """The mention with the span of that of its texts which linked; one that lies outside it changes nothing."""
     at = -1 if text == mention.text else mention.text.find(text)
-    return mention if at < 0 else replace(mention, text=text, start=mention.start + at, end=mention.start + at + len(text))
+    return mention if at < 0 else mention._replace(text=text, start=mention.start + at, end=mention.start + at + len(text))
 
 
 def _add_trace(rows: _Rows, row: RawRow, draft: TraceDraft, links: Mapping[str, Link]) -> None:

@@ -2,29 +2,32 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tasks.parsing.cues import REFINE_CUE, REFINE_HEADING, SHORTLIST_CUE
 from tasks.parsing.items import BULLET, LINE, RULE_OR_FENCE, looks_like_sentence, trimmed
 from tasks.parsing.spans import Taken
 
 MARKED = re.compile(
-    r"\*\*(?P<strong>[^*\n]{1,200}?)\*\*"
-    r"|\"(?P<straight>[^\"\n]{1,200})\""
-    r"|“(?P<curly>[^”\n]{1,200})”"
-    r"|«(?P<angle>[^»\n]{1,200})»"
-    r"|`(?P<code>[^`\n]{1,200})`"
-    r"|(?<![\w*])\*(?P<star>[^*\s][^*\n]{0,200}?)\*(?![\w*])"
-    r"|(?<!\w)[‘'](?P<single>[^\s'’][^'’\n]{0,200})['’](?!\w)"
+    r"[*\"“«`‘'](?:"
+    r"(?<=\*)\*(?P<strong>[^*\n]{1,200}?)\*\*"
+    r"|(?<=\")(?P<straight>[^\"\n]{1,200})\""
+    r"|(?<=“)(?P<curly>[^”\n]{1,200})”"
+    r"|(?<=«)(?P<angle>[^»\n]{1,200})»"
+    r"|(?<=`)(?P<code>[^`\n]{1,200})`"
+    r"|(?<=\*)(?<![\w*].)(?P<star>[^*\s][^*\n]{0,200}?)\*(?![\w*])"
+    r"|(?<=[‘'])(?<!\w.)(?P<single>[^\s'’][^'’\n]{0,200})['’](?!\w)"
+    r")"
 )
+"""Quoted or marked text. Its first character stands at the head of the pattern, so that the search jumps to such characters."""
+
 STOP = re.compile(r"(?<![.!?。！？])[.!?。！？]+[\"”’')\]*]*(?:\s+|(?<=[。！？]))")
 ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|vs|etc|cf|approx|resp|incl|no|fig|dr|mr|ms|st)|(?<!\w)[A-Za-z])\.$", re.IGNORECASE)
 HEADING = re.compile(r"[ \t]*(?:#{1,6}[ \t]|\*\*[^*]+\*\*[ \t]*:?[ \t]*$|\*\*[^*]+:\*\*[ \t]*$)")
 TABLE_HEAD = re.compile(r"[ \t]*\|[^\n]*\n[ \t]*\|(?=[^\n]*--)[-:| \t]+(?:\n|$)")
 
 
-@dataclass(frozen=True, slots=True)
-class Sentence:
+class Sentence(NamedTuple):
     """One sentence or list item. `is_listed`: an item below a heading or sentence that announces candidates."""
 
     start: int
