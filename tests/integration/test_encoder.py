@@ -1,4 +1,7 @@
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +135,18 @@ def test_a_folder_whose_file_is_missing_or_cut_off_is_refused(
 def test_a_name_that_the_hub_cache_lacks_says_how_to_fetch_it() -> None:
     with pytest.raises(ConfigError, match="hf download org/none"):
         model_location("org/none")
+
+
+def test_a_name_of_the_hub_cache_is_its_newest_snapshot(tmp_path: Path) -> None:
+    cached = tmp_path / "models--org--mini"
+    save_bert(cached / "snapshots" / "abc")
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("abc")
+    code = "from tasks.labels.encoder import model_location; print(model_location('org/mini'))"
+    found = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"HF_HUB_CACHE": str(tmp_path)}, capture_output=True, text=True, check=True
+    )
+    assert Path(found.stdout.strip()) == cached / "snapshots" / "abc"
 
 
 def test_a_folder_may_be_named_without_a_leading_dot(
