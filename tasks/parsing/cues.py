@@ -1,6 +1,7 @@
 """English words that show what a sentence of a reasoning trace does: list candidates, compare, decide, conclude, refuse.
 
-Prose in another language keeps its labels and loses phases and verdicts. All words are looked for in `lowered` text, which is three times as fast as ignoring case.
+Prose in another language has none of them, so neither verdicts nor a sure boundary. All are looked for in `lowered` text,
+which is three times as fast as ignoring case.
 """
 
 import re
