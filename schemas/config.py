@@ -37,7 +37,9 @@ class EmbedConfig(Section):
 class IndexConfig(Section):
     """The label index and its gate."""
 
-    exact_below_count: int = Field(50_000, ge=0, description="Below this many labels search is an exact matrix product.")
+    exact_below_count: int = Field(
+        20_000, ge=0, description="Below this many labels search is an exact matrix product, .3 CPU ms a query at 20,000."
+    )
     graph_form: Literal["i8", "f16", "b1"] = Field(
         "i8", description="Numbers in the usearch graph: 8-bit, half precision or signs; what it finds is rescored."
     )
@@ -45,7 +47,9 @@ class IndexConfig(Section):
         "int8", description="Vectors that rescore what a graph finds; int8 loses .003 of recall@100 and halves the file."
     )
     connectivity: int = Field(16, ge=4, le=128, description="usearch graph degree.")
-    expansion_add: int = Field(128, ge=8, le=4096, description="usearch candidates while building.")
+    expansion_add: int = Field(
+        160, ge=8, le=4096, description="usearch candidates while building; 128 builds in 7/8 of the time and finds .005 less."
+    )
     expansion_search: int = Field(256, ge=8, le=8192, description="usearch candidates while searching.")
     target_recall: Fraction | None = Field(
         None,
