@@ -50,7 +50,7 @@ REFINE_HEADING = _phrases(
 """What a section of arguments is headed with."""
 CONCLUDE_CUE = _phrases(
     r"final(?:ly|ize|ise)?\b",
-    r"(?:in (?:the end|summary|conclusion|total)|to (?:sum up|conclude|summari[sz]e)|overall|all in all|therefore|thus|hence)\b",
+    r"(?:in (?:the end|summary|conclusion|total)|to (?:sum up|conclude|summari[sz]e)|overall|all in all)\b",
     r"i(?:'ll|'d|'m| will| would| am)(?: going to)? (?:go with|answer|return(?! to)|settl(?:e|ing) on|submit|assign)\b",
     r"(?:put|putting|taking|bringing) (?:\w+ ){1,2}together\b|(?:that|this|which) gives\b|best described by\b",
     r"here (?:is|are) (?:what|my|the)\b",
@@ -131,14 +131,15 @@ _FITS = (
     r"(?:points?|speaks?|argues?|decides?|tips?(?: \w+)?|leans?) (?:to(?:wards?)?|for|in favou?r of)",
     r"more (?:to the point|specific(?:ally)?|precise(?:ly)?|relevant|accurate(?:ly)?|direct(?:ly)?|like)",
     r"(?:better|stronger|closer)(?! to)",
-    r"(?:(?:that|it|this(?: one)?) )?works(?: (?:well|here))?(?=[.,;!]|$)|(?:text|document|description) (?:means|refers to)",
+    r"(?<!how )(?:that|it|this(?: one)?) works(?: (?:well|here))?(?=[.,;!]|$)|(?:text|document|description) (?:means|refers to)",
     r"(?:that one|it|this one|that|this) (?:is|looks|seems|sounds) (?:good|right|fine)|(?:believe|think|guess|suppose) so",
 )
 _MISSES = (
     r"not (?:mentioned|named|stated|covered)",
     r"irrelevant|unrelated|off[- ]topic|out of scope|tangential|far-fetched|a stretch|unlikely|unsupported|misses the",
     r"too (?:broad|generic|narrow|specific|general|far|weak|vague|loose\w*|distant)",
-    r"redundant|superfluous|unnecessary|duplicates?(?: of)?|wrong|not(?= [\"'*`“]*x{2,})|something (?:else|different)",
+    r"redundant|superfluous|unnecessary|duplicates?(?: of)?|(?<!may be )(?<!might be )(?<!could be )(?<!'m )wrong",
+    r"not(?= [\"'*`“]*x{2,})|something (?:else|different)",
     r"(?:superseded|subsumed|(?:already )?(?:covered|captured)) by|weaker|no need (?:for|of)|nothing to do with",
     r"(?:different|another) (?:domain|purpose|topic|field|thing|kind|matter)",
     r"(?:weak|poor|loose)(?:er)? (?:match|fit|link|connection|candidate|evidence)",
@@ -173,15 +174,15 @@ _COMPARE = _phrases(
 )
 _AGAINST = re.compile(
     r"\b(?:rather than|instead of|versus|vs\.?|compar(?:ed?|ing) (?:it )?(?:to|with)|against|closer to|than|over|unlike"
-    r"|(?:superseded|subsumed|covered|captured) by|duplicates?(?: of)?|redundant (?:with|to|given)|same as|see"
+    r"|(?:superseded|subsumed|covered|captured) by|duplicates?(?: of)?|redundant (?:with|to|given)|same as|(?<=, )see"
     r"|(?:as )?opposed to|differs? from|overlaps? with|similar to|distinct from|confused with|favou?r of|given that)"
     r"\s*(?:(?:plain|the|just|mere|label)\s+)*[\"'“‘«*`\[(_]*$",
 )
 
-
 _STATED = re.compile(
-    r"[\"'”’»*`)\]]*\s*(?:[:|(]|[-–—=]+>?|→)[\s:|*_]*(?:(?P<keep>yes|in|included?|ok(?:ay)?|pass(?:es|ed)?|true|y|[✓✔✅])"
-    r"|(?P<drop>no|out|n/?a|not applicable|fail(?:s|ed)?|false|none|[✗✘✖❌×]))(?=\W|$)"
+    r"[\"'”’»*`)\]]*\s*(?:[:|(]|[-–—=]+>?|→)[\s:|*_]*(?:(?P<keep>[✓✔✅]|(?:yes|in|included?|ok(?:ay)?|pass(?:es|ed)?|true)\b)"
+    r"|(?P<drop>[✗✘✖❌×]|(?:no|out|n/?a|not applicable|fail(?:s|ed)?|false|none)\b))"
+    r"(?:(?<=[✓✔✅✗✘✖❌×])|(?=\s*(?:[.,;:!|()*_–—-]|because\b|as\b|since\b|$)))"
 )
 
 

@@ -29,7 +29,18 @@ def test_a_sentence_decides(sentence: str, found: list[tuple[str, str | None, st
     assert argued(sentence) == found
 
 
-@pytest.mark.parametrize("sentence", ["Let me keep going with vim.", "Wait, no, vim.", "I'll return to vim."])
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Let me keep going with vim.",
+        "Wait, no, vim.",
+        "I'll return to vim.",
+        "vim: in C",
+        "vim (in part)",
+        "It says how vim works.",
+        "I may be wrong.",
+    ],
+)
 def test_a_sentence_decides_nothing(sentence: str) -> None:
     assert argued(sentence) == []
 
