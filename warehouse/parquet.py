@@ -93,12 +93,12 @@ def iter_table(ref: TableRef, row_count: int, columns: Sequence[str]) -> Iterato
         StorageError: the file is missing or damaged.
         SchemaMismatchError: the file does not have the declared types.
     """
-    declared = {name: dtype for name, dtype in TABLES[ref.table].schema.items() if name in columns}
+    declared = {name: TABLES[ref.table].schema[name] for name in columns}
     try:
         with pq.ParquetFile(ref.path, buffer_size=READ_BYTES) as file:
             for batch in file.iter_batches(row_count, columns=list(columns)):
                 frame = pl.DataFrame(batch)
-                if frame.schema != declared:
+                if dict(frame.schema) != declared:
                     raise SchemaMismatchError(f"{ref.table}: {ref.path} has {dict(frame.schema)}; declared {declared}")
                 yield frame
     except (OSError, pa.ArrowException) as exc:

@@ -1,0 +1,166 @@
+"""The parse stage at the size of a real run; `-s` shows the figures, `tests/bench/results/parse.json` keeps them.
+
+`CTD_BENCH_DATA` names the folder of data sets, `CTD_BENCH_TRACES` how many traces are parsed (100,000), a tenth of them first.
+Every run is a process of its own, so that peaks of memory do not mix. The vector rung finds nothing here, and costs nothing.
+"""
+
+import cProfile
+import json
+import os
+import pstats
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from schemas.fields import ANSWER_FORMATS
+from schemas.refs import TableRef
+from schemas.tables import RAW_TRACES
+from tasks.labels.search import LabelIndex
+from tasks.parsing.linking import FuzzyNames, MentionLinker, NearestLabels, Thresholds
+from tasks.parsing.names import Catalogue
+from tasks.parsing.rows import READ_COLUMNS, WRITTEN, Frames, linked_frames, read_part, unknown_texts
+from tasks.parsing.tables import BATCH_ROWS, RejectCount, parse_parts
+from tests.bench.parse_corpus import Corpus, read_labels
+from tests.support.runs import tiny_run
+from warehouse.parquet import iter_table, read_table, write_table_parts, write_tables_parts
+
+DATA = Path(os.environ.get("CTD_BENCH_DATA", Path(__file__).parents[3] / "shared" / "data"))
+TRACES = int(os.environ.get("CTD_BENCH_TRACES", "100000"))
+RESULTS = Path(__file__).parent / "results" / "parse.json"
+FORM_TRACES = 1000
+TOP = 15
+
+Figures = dict[str, Any]  # JSON: numbers, lists and objects
+
+
+class Timed:
+    """Seconds that an iterator takes to give, without what is done with it."""
+
+    def __init__(self) -> None:
+        self.wall_s = 0.0
+        self.cpu_s = 0.0
+
+    def of(self, parts: Iterator[Any]) -> Iterator[Any]:
+        """The same items, timed."""
+        while True:
+            wall, cpu = time.perf_counter(), time.process_time()
+            part = next(parts, None)
+            self.wall_s += time.perf_counter() - wall
+            self.cpu_s += time.process_time() - cpu
+            if part is None:
+                return
+            yield part
+
+
+def open_linker(catalogue: Catalogue, fuzzy: FuzzyNames) -> MentionLinker:
+    """Every rung, but the last has one label that nothing is near to."""
+    index = LabelIndex(np.zeros(1, np.int32), np.ones((1, 1), np.float32))
+    nowhere = NearestLabels(lambda texts: np.zeros((len(texts), 1), np.float32), index)
+    return MentionLinker(catalogue, nowhere, Thresholds(0.8, 0.8, 0.15), fuzzy)
+
+
+def open_catalogue() -> Catalogue:
+    """The labels of the see-also data."""
+    uids, names = read_labels(DATA / "debian-seealso")
+    return Catalogue(range(len(names)), uids, names)
+
+
+def parse_file(root: Path, raw: TableRef, process_count: int) -> Figures:
+    """Parse one table of raw traces in this process and its children; what it took."""
+    run, catalogue = tiny_run(root), open_catalogue()
+    fuzzy, count, reading = FuzzyNames(catalogue), RejectCount(), Timed()
+    began, cpu = time.perf_counter(), _cpu_s()
+    parts: Iterator[Frames] = parse_parts(
+        iter_table(raw, BATCH_ROWS, READ_COLUMNS), catalogue, lambda: open_linker(catalogue, fuzzy), count, process_count
+    )
+    refs = write_tables_parts(run, "parse", WRITTEN, reading.of(parts))
+    wall_s, cpu_s = time.perf_counter() - began, _cpu_s() - cpu
+    peaks = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return {
+        "traces": raw.row_count, "processes": process_count, "wall_s": round(wall_s, 2), "cpu_s": round(cpu_s, 2),
+        "traces_per_s": round(raw.row_count / wall_s), "traces_per_cpu_s": round(raw.row_count / cpu_s),
+        "write_and_hash_s": round(wall_s - reading.wall_s, 2), "parent_peak_mb": round(peaks[0]),
+        "largest_child_peak_mb": round(peaks[1]), "rows": {ref.table: ref.row_count for ref in refs},
+    }  # fmt: skip
+
+
+def _cpu_s() -> float:
+    """Of this process and of its children that ended."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def measure(root: Path, raw: TableRef, process_count: int) -> Figures:
+    """`parse_file` in a fresh process."""
+    command = [sys.executable, "-m", "tests.bench.test_parse_bench", str(root), raw.model_dump_json(), str(process_count)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return dict(json.loads(done.stdout))
+
+
+def profile_form(corpus: Corpus, catalogue: Catalogue, answer_format: str) -> Figures:
+    """One form on one core: seconds by part without a profiler, then the functions that take most with one."""
+    fuzzy = FuzzyNames(catalogue)
+    raws = [raw.select(READ_COLUMNS) for raw in corpus.frames(FORM_TRACES, answer_format)]
+    began = time.process_time()
+    parts = [read_part(raw, catalogue) for raw in raws]
+    read_s = time.process_time() - began
+    for part in parts:
+        texts = dict.fromkeys(text for one in part.unlinked for text in unknown_texts(one.draft))
+        linked_frames(part, open_linker(catalogue, fuzzy).link(texts))
+    total_s = time.process_time() - began
+    profile = cProfile.Profile()
+    profile.runcall(lambda: [read_part(raw, catalogue) for raw in raws])
+    found: dict[tuple[str, int, str], tuple[int, int, float, float, Any]] = pstats.Stats(profile).stats  # type: ignore[attr-defined]
+    own_s = sum(entry[2] for entry in found.values())
+    top = sorted(found.items(), key=lambda item: -item[1][2])[:TOP]
+    return {
+        "traces": FORM_TRACES, "traces_per_cpu_s": round(FORM_TRACES / total_s), "read_s": round(read_s, 2),
+        "link_s": round(total_s - read_s, 2), "with_unknown_texts": sum(len(part.unlinked) for part in parts),
+        "top_own_frac": {f"{Path(where).name}:{name}": round(entry[2] / own_s, 3) for (where, _, name), entry in top},
+    }  # fmt: skip
+
+
+def assert_every_trace_once(raw: TableRef, rows: dict[str, int]) -> None:
+    stage = Path(raw.path).parents[1] / "parse"
+    traces = pl.read_parquet(stage / "core_traces.parquet", columns=["request_hash", "document_id"])
+    keys = pl.concat(
+        [
+            traces.select(pl.concat_str("request_hash", "document_id", separator=":")).to_series(),
+            pl.read_parquet(stage / "core_rejects.parquet", columns=["source_key"])["source_key"],
+        ]
+    )
+    asked = read_table(raw, ["request_hash", "document_id"]).select(pl.concat_str("request_hash", "document_id", separator=":"))
+    assert rows["core_traces"] + rows["core_rejects"] == raw.row_count
+    assert keys.sort().equals(asked.to_series().sort(), check_names=False)
+
+
+@pytest.mark.bench
+def test_parsing_of_many_traces_by_one_and_two_processes(tmp_path: Path) -> None:
+    catalogue = open_catalogue()
+    corpus = Corpus(list(catalogue.names.values()))
+    figures: Figures = {"labels": len(catalogue.names), "forms": {}, "runs": []}
+    for answer_format in sorted(ANSWER_FORMATS):
+        figures["forms"][answer_format] = profile_form(corpus, catalogue, answer_format)
+    for count in (TRACES // 10, TRACES):
+        raw = write_table_parts(tiny_run(tmp_path / str(count)), "trace", RAW_TRACES, corpus.frames(count))
+        rows = []
+        for process_count in (1, 2):
+            figures["runs"].append(measure(tmp_path / str(count), raw, process_count))
+            rows.append(figures["runs"][-1]["rows"])
+            assert_every_trace_once(raw, rows[-1])
+        assert rows[0] == rows[1]
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(figures, indent=2) + "\n")
+    sys.stdout.write(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(parse_file(Path(sys.argv[1]), TableRef.model_validate_json(sys.argv[2]), int(sys.argv[3]))))
