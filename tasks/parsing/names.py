@@ -250,18 +250,23 @@ class Catalogue:
     def find_names(self, text: str, start: int, end: int) -> Iterator[tuple[int, int, int]]:
         """Names in running text, longest first from the left: (start, end, label), never overlapping."""
         spans, words = words_of(text, start, end)
-        widths = self._widths
         after = 0
         for at, word in enumerate(words):
-            found = self._name_at(text, spans, words, at) if at >= after and word in widths else None
+            alone = self._widths.get(word)
+            if alone is None or at < after:
+                continue
+            longer = self._widths.get(f"{word} {words[at + 1]}", ()) if at + 1 < len(words) else ()
+            found = self._name_at(text, spans, words, at, (*longer, *alone)) if longer or alone else None
             if found is not None:
                 count, label_id = found
                 after = at + count
                 yield spans[at][0], self._whole_end(text, spans[at][0], spans[after - 1][1], label_id), label_id
 
-    def _name_at(self, text: str, spans: Sequence[Span], words: Sequence[str], at: int) -> tuple[int, int] | None:
-        """The longest name that begins with this word: how many words it has, and its label."""
-        for count in (*self._widths.get(" ".join(words[at : at + 2]), ()), *self._widths[words[at]]):
+    def _name_at(
+        self, text: str, spans: Sequence[Span], words: Sequence[str], at: int, counts: Sequence[int]
+    ) -> tuple[int, int] | None:
+        """The longest name of so many words that begins with this word: how many it has, and its label."""
+        for count in counts:
             label_id = self._found.get(" ".join(words[at : at + count]))
             if label_id is not None and at + count <= len(words) and _stands_alone(text, spans, at, at + count - 1):
                 return count, label_id
