@@ -111,6 +111,17 @@ def test_parse_rows_sends_no_more_than_a_thousand_texts_of_a_trace_up_the_costly
     assert tables["core_shortlist"]["label_id"].null_count() == 1501
 
 
+def test_parse_rows_give_a_trace_the_same_rows_whatever_is_parsed_beside_it() -> None:
+    late = "audacityy: fast, cross-platform audio editor"
+    runaway = json.dumps({"shortlist": [*(f"gizmo {i} of {i % 7} kinds" for i in range(1000)), late], "answer": ["vim"]})
+    beside = json.dumps({"shortlist": [late], "answer": ["vim"]})
+    alone, together = parse({"completion_text": runaway}), parse({"completion_text": runaway}, {"completion_text": beside})
+    assert alone["core_shortlist"]["link_method"].unique().to_list() == ["none"]
+    for name, frame in alone.frames.items():
+        assert together[name][: len(frame)].equals(frame)
+    assert together["core_shortlist"]["link_method"][-1] == "fuzzy"
+
+
 def test_parse_rows_keeps_failed_requests_as_rejects() -> None:
     rejects = parse({"error_kind": "TransientTeacherError", "error_text": "429"}, {"completion_text": ""})["core_rejects"]
     assert rejects["reject_reason"].to_list() == ["teacher_error", "empty_completion"]
