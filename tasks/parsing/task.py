@@ -43,7 +43,8 @@ def _parse(run: RunRef, inputs: StageInputs, parse: ParseConfig, embed: EmbedCon
     """The five tables part by part; after the last part, the stop if too many rows were rejected."""
     raw = inputs.tables["raw_traces"]
     catalogue, open_linker = open_linkers(run, inputs, parse, embed)
-    processes = parse.process_count or fitting_processes(raw.row_count, len(os.sched_getaffinity(0)))
+    core_count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    processes = parse.process_count or fitting_processes(raw.row_count, core_count)
     yield from parse_parts(iter_table(raw, BATCH_ROWS, READ_COLUMNS), catalogue, open_linker, count, processes)
     refuse_many_rejects(count, parse.max_reject_frac)
 

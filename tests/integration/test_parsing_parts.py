@@ -28,6 +28,8 @@ from tests.unit.parsing.test_hostile import PROSE, TAGGED, WHOLE
 from tests.unit.parsing.test_tables import raw_rows
 from warehouse.parquet import iter_table, write_tables_parts
 
+pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="tells processes by /proc")
+
 LENIENT = ParseConfig(max_reject_frac=0.5)
 UNHEARD = json.dumps({"shortlist": ["vim", "nanoo editorr", "gizmo of sorts"], "answer": ["audacityy", "vim"]})
 PARSE = """
