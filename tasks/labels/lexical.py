@@ -73,3 +73,12 @@ class Bm25Index:
 def words_of(text: str) -> list[str]:
     """The words of a text in small letters, in order, with repeats."""
     return WORD.findall(text.lower())
+
+
+TFIDF_MOST_LABELS = 200_000
+"""Beyond, a TF-IDF index takes more than .6 GB to build and 12 ms a document, by the figures at 63,436 labels."""
+
+
+def wording_index(label_ids: LabelIds, texts: Sequence[str]) -> LexicalIndex | Bm25Index:
+    """The better index the number of labels allows: TF-IDF finds more, BM25 takes a sixth of the memory."""
+    return (LexicalIndex if len(texts) <= TFIDF_MOST_LABELS else Bm25Index)(label_ids, texts)

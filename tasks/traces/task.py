@@ -20,7 +20,7 @@ from schemas.errors import ConfigError, SchemaRefusedError, TeacherError
 from schemas.refs import RetryRules, RunRef, StageInputs, StageResult
 from schemas.tables import RAW_TRACES
 from tasks.labels.embedder import label_text
-from tasks.labels.lexical import LexicalIndex
+from tasks.labels.lexical import Bm25Index, LexicalIndex, wording_index
 from tasks.labels.progress import log_progress
 from tasks.labels.retrieval import Retriever
 from tasks.labels.task import open_embedder, open_label_index
@@ -285,11 +285,11 @@ class Session:
             pass
         return Retrieval(Retriever(index, embedder.embed, wording), kind, left_out)
 
-    def _wording(self) -> LexicalIndex:
+    def _wording(self) -> LexicalIndex | Bm25Index:
         columns = ["label_id", "label_name", "description_text"]
         labels = read_table(self._inputs.tables["core_labels"], columns)
         texts = [label_text(name, text) for name, text in labels.select(columns[1:]).iter_rows()]
-        return LexicalIndex(labels["label_id"].to_numpy(), texts)
+        return wording_index(labels["label_id"].to_numpy(), texts)
 
     def ask(self, chunks: Iterator[list[TraceRequest]], total: int) -> None:
         """Send what is not answered yet; every answer is on disk before it counts. Nothing missing: nothing is started.

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tasks.labels import lexical
-from tasks.labels.lexical import Bm25Index, LexicalIndex, words_of
+from tasks.labels.lexical import Bm25Index, LexicalIndex, words_of, wording_index
 from tasks.labels.search import NO_LABEL
 
 IDS = np.array([5, 6, 7], np.int32)
@@ -52,3 +52,9 @@ def test_tfidf_search_gives_the_same_to_the_last_bit_whatever_the_block(monkeypa
     assert np.array_equal(found.label_ids, whole.label_ids)
     assert np.array_equal(found.scores, whole.scores)
     assert whole.label_ids[:3, 0].tolist() == [7, 5, 6]
+
+
+def test_wording_index_changes_to_the_smaller_one_where_labels_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(wording_index(IDS, TEXTS), LexicalIndex)
+    monkeypatch.setattr(lexical, "TFIDF_MOST_LABELS", 2)
+    assert isinstance(wording_index(IDS, TEXTS), Bm25Index)
