@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tasks.labels import lexical
-from tasks.labels.lexical import Bm25Index, LexicalIndex, words_of, wording_index
+from tasks.labels.lexical import Bm25Index, LexicalIndex, wording_index, words_of
 from tasks.labels.search import NO_LABEL
 
 IDS = np.array([5, 6, 7], np.int32)
