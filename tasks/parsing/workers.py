@@ -1,5 +1,6 @@
 """Processes that read raw traces side by side; what they give comes in order, and a bounded number of parts is under way."""
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -67,6 +68,7 @@ def _start(catalogue: Catalogue) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _own["catalogue"] = catalogue
+    gc.freeze()  # a million objects of the label names need not be looked through again and again
 
 
 def _end_with_parent() -> None:
