@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Vectors = NDArray[np.float32]
 Rows = NDArray[np.int64]
 K, DEGREE = 100, 16
-USUAL_EXPANSION_ADD, OURS_EXPANSION_ADD = 128, 160
+USUAL_EXPANSION_ADD, OURS_EXPANSION_ADD = 128, 256
 """Candidates while building: ours builds faster, and spends a part of that on recall."""
 
 EXPANSIONS = (120, 128, 136, 144, 160, 192, 256, 320, 384, 512, 640, 768, 1024, 1536, 2048)
@@ -64,6 +64,7 @@ class Ours:
         self._graph: SearchGraph | None = None
 
     def build(self, path: Path, count: int, folder: Path) -> None:
+        from tasks.labels.filling import grow_graph
         from tasks.labels.graph import new_graph
 
         codes = np.lib.format.open_memmap(folder / "vectors.npy", "w+", np.dtype(np.int8), (count, 384))
@@ -73,11 +74,15 @@ class Ours:
             rows = np.arange(start, start + len(block), dtype=np.int32)
             if self._is_rescored:
                 codes[rows], scales[rows] = encode_rows(block, "int8")
-            self._graph.add(rows, block)
+            else:
+                self._graph.add(rows, block)
+        assert self._graph is not None
+        if self._is_rescored:
+            grow_graph(self._graph, StoredVectors(codes, scales), np.ones(count, np.bool_), lambda done, total: None)
+            np.save(folder / "graph_rows.npy", self._graph.rows)
         codes.flush()
         if not self._is_rescored:
             (folder / "vectors.npy").unlink()
-        assert self._graph is not None
         np.save(folder / "scales.npy", scales)
         self._graph.index.save(str(folder / "graph"))
         (folder / "scale.json").write_text(json.dumps(self._graph.scale))
@@ -90,7 +95,8 @@ class Ours:
         index = Index.restore(str(folder / "graph"), view=is_view)
         assert index is not None
         scale = json.loads((folder / "scale.json").read_text())
-        self._graph = SearchGraph(index, self._setting, scale, np.arange(len(index), dtype=np.int32))
+        rows = np.load(folder / "graph_rows.npy") if self._is_rescored else np.arange(len(index), dtype=np.int32)
+        self._graph = SearchGraph(index, self._setting, scale, rows)
         if self._is_rescored:
             stored = StoredVectors(np.load(folder / "vectors.npy", mmap_mode="r"), np.load(folder / "scales.npy"))
             self._index = LabelIndex(np.arange(count, dtype=np.int32), stored, self._graph.search)
@@ -111,6 +117,7 @@ class Ours:
         np.save(folder / "scales.npy", np.concatenate([np.load(folder / "scales.npy"), scales]))
         (folder / "vectors-new.npy").replace(folder / "vectors.npy")
         self._graph.index.save(str(folder / "graph"))
+        np.save(folder / "graph_rows.npy", self._graph.rows)
 
 
 class Hnswlib:

@@ -1,10 +1,10 @@
 """The label index beside hnswlib, faiss and plain usearch, from 10^4 to 10^6 labels of 384 dimensions, in one run.
 
-Every side builds and serves in a process of its own, with the same degree and expansion and all cores; compared is the
-cost of a query at the smallest expansion that finds .95 of the exact top 100. `CTD_BENCH_LABELS` names the sizes (default
-10000,100000,1000000: half an hour on 2 cores, 6 GB of disk), `CTD_BENCH_FOLDER` a folder with `labels.npy` and `queries.npy`
-(unit float32 vectors of real labels and documents; without it the sample's are embedded). hnswlib and faiss are installed for
-this test alone. Results: `tests/bench/results/label_index.json` and `label_index.svg`.
+Every side builds and serves in a process of its own, with the same degree and all cores; compared is the cost of a query at
+the smallest expansion that finds .95 of the exact top 100. `CTD_BENCH_LABELS` names the sizes (default 10000,100000,1000000:
+a quarter of an hour on 2 quiet cores, 6 GB of disk), `CTD_BENCH_SIDES` the sides, `CTD_BENCH_FOLDER` a folder with `labels.npy`
+and `queries.npy` (unit float32 vectors of real labels and documents; without it the sample's are embedded). hnswlib and faiss
+are installed for this test alone. Results: `tests/bench/results/label_index.json` and `label_index.svg`.
 """
 
 import json
@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"
 SIZES = [int(size) for size in os.environ.get("CTD_BENCH_LABELS", "10000,100000,1000000").split(",")]
 ALTERNATIVES = ("hnswlib==0.8.0", "faiss-cpu==1.15.1")
+CHOSEN = os.environ.get("CTD_BENCH_SIDES", ",".join(SIDES)).split(",")
 QUERIES = 500
 TARGET = 0.95
 
@@ -64,7 +65,7 @@ def measure(side: str, folder: Path, size: int) -> dict[str, Any]:
 @pytest.mark.bench
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 def test_label_index_beside_the_alternatives(folder: Path) -> None:
-    found = {size: {side: measure(side, folder, size) for side in SIDES} for size in SIZES}
+    found = {size: {side: measure(side, folder, size) for side in CHOSEN} for size in SIZES}
     grown = run_side("grow", "ours", folder, max(SIZES))
     result = {"target_recall_at_100": TARGET, "queries": QUERIES, "sizes": found, "adding_1000": grown}
     RESULTS.mkdir(exist_ok=True)

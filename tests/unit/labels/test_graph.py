@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from schemas.errors import IndexRefusedError
-from tasks.labels.filling import Store, fill_index, grow_graph, refuse_unusable
+from tasks.labels.filling import PIVOTS, Store, fill_index, grow_graph, near_after_near, refuse_unusable
 from tasks.labels.graph import GraphForm, GraphSetting, SearchGraph, new_graph
 from tasks.labels.recall import Oracle, Recall, measure_recall
 from tasks.labels.search import LabelIndex
@@ -117,3 +117,18 @@ def test_smallest_expansion_widens_the_search_until_the_target_is_reached() -> N
 def test_oracle_of_is_exact() -> None:
     oracle = oracle_of(np.eye(4, dtype=np.float32), np.eye(4, dtype=np.float32)[:1], 1)
     assert isinstance(oracle, Oracle) and oracle.rows.tolist() == [[0]]
+
+
+def test_near_after_near_holds_every_row_once_and_puts_near_ones_together() -> None:
+    centres = unit_rows(20, 32)
+    members = np.random.default_rng(0).integers(0, 20, 3 * PIVOTS)
+    vectors = centres[members] + 0.01 * unit_rows(3 * PIVOTS, 32, 1)
+    rows = np.arange(3 * PIVOTS, dtype=np.int32)
+    ordered = near_after_near(StoredVectors(vectors.astype(np.float32)), rows)
+    assert np.array_equal(np.sort(ordered), rows)
+    changes = int((np.diff(members[ordered]) != 0).sum())
+    assert changes < 60 < int((np.diff(members) != 0).sum())
+
+
+def test_near_after_near_leaves_a_few_rows_as_they_are() -> None:
+    assert near_after_near(StoredVectors(unit_rows(5, 8)), np.array([3, 1], np.int32)).tolist() == [3, 1]
