@@ -73,3 +73,15 @@ def test_label_index_beside_the_alternatives(folder: Path) -> None:
     (RESULTS / "label_index.svg").write_text(draw(result))
     assert all(found[size]["ours"]["at_target"] for size in SIZES)
     assert grown["added_find_themselves"] > 0.9
+
+
+@pytest.mark.bench
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_index_stage_builds_and_changes(folder: Path, tmp_path: Path) -> None:
+    arguments = [str(tmp_path / "root"), str(folder / "vectors.npy"), str(folder / "queries.npy"), str(max(SIZES))]
+    command = [sys.executable, "-m", "tests.bench.million_labels", *arguments]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout.splitlines()[-1])
+    (RESULTS / "label_index_stage.json").write_text(json.dumps(figures, indent=1) + "\n")
+    assert (figures["changed"]["added_count"], figures["changed"]["updated_from"]) == (ADDED, "run-1")
