@@ -1,5 +1,6 @@
 """`ctd`: one thin command a flow. Flows are imported when their command runs, so that `--help` is quick."""
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -56,7 +57,11 @@ def exit_code(error: PipelineError) -> int:
 
 
 def start(root: str) -> None:
-    """Prepare this process for a flow: environment first, then progress on stderr."""
+    """Prepare this process for a flow: environment first, then progress on stderr; SIGTERM ends it as Ctrl-C does.
+
+    A process that SIGTERM ends at once leaves Prefect's temporary server running, and a run's record open.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     guarded(lambda: prepare_environment(root))
     show_progress()
 

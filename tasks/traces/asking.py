@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 FLUSH_EVERY_S = 0.05
 """Answers that arrive within so long are flushed to disk together; a kill loses none of them, a power cut might."""
 
+ENDINGS = (signal.SIGINT, signal.SIGTERM)
 GRACE_S = 30.0
 """After a fatal error or an interrupt, answers already on their way get so long to arrive."""
 
@@ -150,14 +151,16 @@ async def _let_arrive(workers: Sequence[asyncio.Task[None]], interrupted: asynci
 
 @contextmanager
 def interrupts(interrupted: asyncio.Event) -> Iterator[None]:
-    """Turn Ctrl-C into an event for the block, where we may: in the main thread."""
+    """Turn Ctrl-C and SIGTERM into an event for the block, where we may: in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    loop, before = asyncio.get_running_loop(), signal.getsignal(signal.SIGINT)
-    loop.add_signal_handler(signal.SIGINT, interrupted.set)
+    loop, before = asyncio.get_running_loop(), {number: signal.getsignal(number) for number in ENDINGS}
+    for number in ENDINGS:
+        loop.add_signal_handler(number, interrupted.set)
     try:
         yield
     finally:
-        loop.remove_signal_handler(signal.SIGINT)
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)

@@ -181,7 +181,7 @@ def test_ask_all_works_outside_the_main_thread() -> None:
     assert keeper.documents == list(range(20))
 
 
-def _interrupted(teacher: FakeTeacher, keeper: FakeKeeper, *after_s: float) -> float:
+def _interrupted(teacher: FakeTeacher, keeper: FakeKeeper, *after_s: float, by: signal.Signals = signal.SIGINT) -> float:
     """Ask while interrupts come after so many seconds; how long it took."""
     seconds = 0.0
 
@@ -189,7 +189,7 @@ def _interrupted(teacher: FakeTeacher, keeper: FakeKeeper, *after_s: float) -> f
         nonlocal seconds
         before, started = signal.getsignal(signal.SIGINT), time.monotonic()
         for seconds_ in after_s:
-            asyncio.get_running_loop().call_later(seconds_, os.kill, os.getpid(), signal.SIGINT)
+            asyncio.get_running_loop().call_later(seconds_, os.kill, os.getpid(), by)
         try:
             await _ask(teacher, keeper, requests=REQUESTS[:8])
         finally:
@@ -208,6 +208,14 @@ def test_ask_all_keeps_what_is_in_flight_at_an_interrupt() -> None:
     assert _interrupted(teacher, keeper, 0.05) < 1
     assert (keeper.documents, len(teacher.asked)) == ([0, 1, 2, 3], 4)
     assert (teacher.is_stopped, keeper.flushed_counts[-1]) == (True, 4)
+
+
+def test_ask_all_keeps_what_is_in_flight_at_sigterm() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    teacher, keeper = FakeTeacher(slow=["0", "1", "2", "3"], slow_s=0.15), FakeKeeper()
+    assert _interrupted(teacher, keeper, 0.05, by=signal.SIGTERM) < 1
+    assert (keeper.documents, len(teacher.asked)) == ([0, 1, 2, 3], 4)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_ask_all_drops_what_is_in_flight_at_a_second_interrupt(caplog: pytest.LogCaptureFixture) -> None:
