@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow  # noqa: F401  before usearch, see tasks/labels/graph.py
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from usearch.index import Index

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import numpy as np
+import pyarrow  # noqa: F401  before usearch: loaded after it, Arrow aborts the process when it prints a timestamp
 from numpy.typing import NDArray
 from usearch.index import BatchMatches, Index
 
