@@ -28,6 +28,7 @@ from warehouse.embedding_store import EmbeddingStore, model_digest
 from warehouse.index_store import (
     IndexManifest,
     load_index,
+    load_manifest,
     load_to_change,
     new_index,
     new_vectors,
@@ -233,15 +234,18 @@ def find_earlier(
     output = latest_output(run, "index") if index.keep_graph else None
     if output is None:
         return None
+    path = Path(output.artifacts[0].path)
+    wanted = (embedder.identity, embedder.token_count, d_model, setting.form, setting.connectivity, setting.expansion_add)
     try:
-        files, old_hashes = load_to_change(Path(output.artifacts[0].path))
+        was = load_manifest(path)
+        made = (was.embedder, was.token_count, was.d_model, was.graph_form, was.connectivity, was.expansion_add)
+        if made != wanted:
+            return None
+        files, old_hashes = load_to_change(path)
     except IndexRefusedError as exc:
         logger.warning("index: the last index cannot be updated, a new one is built: %s", exc)
         return None
-    was = files.manifest
-    made = (was.embedder, was.token_count, was.d_model, was.graph_form, was.connectivity, was.expansion_add)
-    wanted = (embedder.identity, embedder.token_count, d_model, setting.form, setting.connectivity, setting.expansion_add)
-    if files.graph is None or made != wanted:
+    if files.graph is None:
         return None
     changes = find_changes(old_hashes, hashes)
     if changes.changed_frac > index.rebuild_above_frac:
