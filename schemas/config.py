@@ -253,6 +253,81 @@ class CharacterizeConfig(Section):
     seed: int = Field(0, description="Draws the documents.")
 
 
+class DecoderConfig(Section):
+    """A small decoder trained from scratch on the traces, in compact form: the offline stand-in for an open-weights teacher."""
+
+    layers: int = Field(6, ge=2, le=128, description="Decoder layers (prototype: 6).")
+    d_model: int = Field(128, ge=16, le=8192, description="Width of the residual stream (prototype: 128).")
+    heads: int = Field(8, ge=1, le=128, description="Query heads a layer.")
+    kv_heads: int = Field(8, ge=1, le=128, description="Key and value heads a layer; fewer than `heads`: grouped queries.")
+    document_words: int = Field(64, ge=8, le=2048, description="Words of the document the decoder reads.")
+    evidence_words: int = Field(2, ge=0, le=8, description="Words of the document a refinement step keeps.")
+    max_labels: int = Field(20_000, ge=2, description="Labels with a token: those that traces of train documents name most.")
+    max_words: int = Field(6_000, ge=100, description="Words with a token: those of most train documents.")
+    train_steps: int = Field(400, ge=1, description="Optimiser steps.")
+    batch_size: int = Field(32, ge=1, description="Sequences a step.")
+    learning_rate: float = Field(3e-3, gt=0, description="Peak of a one-cycle schedule.")
+    weight_decay: float = Field(0.01, ge=0, description="AdamW.")
+    dev_frac: Fraction = Field(0.1, description="Train documents it is not trained on; heads are scored on them.")
+    checkpoint_steps: int = Field(100, ge=1, description="Steps between checkpoints; a killed training goes on from the last.")
+    seed: int = Field(0, description="Draws weights, development documents and batches.")
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "DecoderConfig":
+        if self.d_model % self.heads or self.heads % self.kv_heads:
+            raise ValueError("d_model must be a multiple of heads, and heads a multiple of kv_heads")
+        return self
+
+
+class HeadsConfig(Section):
+    """Attention heads of an open-weights decoder: scores, patching with controls."""
+
+    model: str | None = Field(
+        None,
+        description="`decoder`: the one trained on the traces; or a local Hugging Face folder with weights and a fast tokenizer. "
+        "Null: heads are not measured.",
+    )
+    prompt_text: str = Field(
+        "Choose the labels that fit this document.\n\n{document}\n\nFirst shortlist candidates, then refine.\n",
+        description="What stands before a trace in a folder's model; its chat template is put around it if it has one.",
+    )
+    max_tokens: int = Field(4096, ge=32, description="Sequences are cut to this many tokens; what is cut off is counted.")
+    batch_size: int = Field(16, ge=1, description="Documents a forward pass.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto`: cuda if there is one.")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="Numbers a folder's model is loaded with.")
+    score_documents: int = Field(128, ge=1, description="Train documents whose traces score the heads; never test documents.")
+    patch_documents: int = Field(48, ge=2, description="Test documents that are patched.")
+    bins: tuple[int, ...] | None = Field(
+        None, description="Heads patched together; null: the paper's 3, 8, 16, 40, 100 of 5,120, scaled to the model's heads."
+    )
+    random_draws: int = Field(20, ge=1, le=1000, description="Random sets of each size, judged by the margin.")
+    generated_draws: int = Field(3, ge=0, le=1000, description="Random sets of each size, judged by generated steps.")
+    corruption: Literal["swap", "mask"] = Field("swap", description="Anchors swapped with another document's, or masked.")
+    patched_part: Literal["pattern", "output"] = Field("pattern", description="Attention pattern (the paper), or head output.")
+    family_size: int = Field(
+        50, ge=4, description="Labels of the closed family that refinement is patched in; formed by the index."
+    )
+    near_miss_count: int = Field(10, ge=1, le=200, description="Labels in N(x), as `characterize.near_miss_count`.")
+    positions: int = Field(10, ge=2, le=100, description="Bins of relative position of the temporal dynamics.")
+    dynamics_heads: int = Field(8, ge=1, description="Refinement heads whose dynamics are followed.")
+    bootstrap_count: int = Field(1000, ge=10, le=100_000, description="Resamples of an interval, over documents.")
+    seed: int = Field(0, description="Draws documents, random heads and resamples.")
+
+    @field_validator("prompt_text")
+    @classmethod
+    def _names_the_document(cls, value: str) -> str:
+        if value.count("{document}") != 1:
+            raise ValueError("prompt_text names {document} once: the document is put there")
+        return value
+
+    @field_validator("bins")
+    @classmethod
+    def _bins_grow(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if value is not None and (not value or list(value) != sorted(set(value)) or value[0] < 1):
+            raise ValueError("bins are head counts from 1, each larger than the one before")
+        return value
+
+
 Method = Literal["answers", "mechanistic-no-p2", "mechanistic-no-p1", "mechanistic"]
 METHODS: tuple[Method, ...] = ("answers", "mechanistic-no-p2", "mechanistic-no-p1", "mechanistic")
 
@@ -306,6 +381,8 @@ class PipelineConfig(Section):
     teacher: TeacherConfig = TeacherConfig()
     parse: ParseConfig = ParseConfig()
     characterize: CharacterizeConfig = CharacterizeConfig()
+    decoder: DecoderConfig = DecoderConfig()
+    heads: HeadsConfig = HeadsConfig()
     distill: DistillConfig = DistillConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     report: ReportConfig = ReportConfig()

@@ -41,6 +41,10 @@ class TrainingError(PipelineError):
     """A student cannot be trained: too little supervision of a kind, or a loss that is not finite."""
 
 
+class ModelRefusedError(PipelineError):
+    """A decoder's heads cannot be measured (unknown architecture, no attention to record, a tokenizer without offsets)."""
+
+
 class TeacherError(PipelineError):
     """The teacher cannot be asked."""
 

@@ -31,7 +31,17 @@ PROMPT_KINDS = ("open", "candidates")
 VARIANTS = ("both", "phase-1", "phase-2-teacher", "phase-2-index", "phase-2-stranger")
 ASKED_FORMS = ("json_schema", "json", "tagged", "free")
 TOKEN_COLUMNS = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "answer_tokens")
-QUANTITIES = ("focus", "confusion", "confusion_floor", "shortlist_recall", "inflation")
+TEXT_QUANTITIES = ("focus", "confusion", "confusion_floor", "shortlist_recall", "inflation", "refinement_gain")
+HEAD_QUANTITIES = ("shortlist_attention_frac", "near_miss_attention_frac", "ov_helpfulness")
+QUANTITIES = TEXT_QUANTITIES + HEAD_QUANTITIES
+DIRECTIONS = ("denoise", "noise")
+CORRUPTIONS = ("swap", "mask")
+PATCHED_PARTS = ("pattern", "output")
+HEAD_SETS = ("top", "random", "low")
+OUTCOME_QUANTITIES = ("margin", "focus", "confusion")
+SCORE_NAMES = ("kurtosis", "anchor_alignment", "coarse_score", "qk_refinement", "ov_helpfulness", "refine_score")
+SUMMARIES = ("layer_mean", "layer_order", "split_half")
+STANDINGS = ("holds", "fails", "undecided", "not_measured")
 REJECT_REASONS = (
     # ingest
     "broken_line",
@@ -128,9 +138,50 @@ _FIELDS = (
     Field("system", pl.String, "What made the result: teacher, a baseline, or a student's method."),
     Field("quantity", pl.String, "What is measured along the trace.", QUANTITIES),
     Field("value", pl.Float64, "The measured value."),
+    # the two phases as claims
+    Field("claim", pl.String, "Short name of the claim that was tested."),
+    Field("standing", pl.String, "What the interval says of the claim.", STANDINGS),
+    Field("sentence_text", pl.String, "The verdict in a sentence, with its numbers."),
+    # heads of a decoder
+    Field("model", pl.String, "The decoder whose heads were measured: `decoder` (trained here) or the folder's name."),
+    Field("layer", pl.Int32, "Layer of the head, from 0; -1 for the whole model."),
+    Field("head", pl.Int32, "Head in its layer, from 0 (query heads, where keys are grouped)."),
+    Field("kurtosis", pl.Float64, "Excess kurtosis of the head's attention over the keys it sees, mean over Q_early."),
+    Field("anchor_alignment", pl.Float64, "Cosine of the head's write and the centred anchor centroid, mean over Q_early."),
+    Field("coarse_score", pl.Float64, "CoarseScore: mean over Q_early of kurtosis times anchor alignment."),
+    Field(
+        "qk_refinement", pl.Float64, "Attention to a kept candidate minus to a dropped one, means per candidate, over Q_refine."
+    ),
+    Field(
+        "ov_helpfulness", pl.Float64, "Inner product of the head's write and the margin's gradient (logits), mean over Q_refine."
+    ),
+    Field("refine_score", pl.Float64, "RefineScore: mean over Q_refine of QK-refinement times OV-helpfulness."),
+    Field("coarse_ci_low", pl.Float64, "Lower end of the 95% interval of the CoarseScore, over documents."),
+    Field("coarse_ci_high", pl.Float64, "Upper end of the 95% interval of the CoarseScore, over documents."),
+    Field("refine_ci_low", pl.Float64, "Lower end of the 95% interval of the RefineScore, over documents; null without one."),
+    Field("refine_ci_high", pl.Float64, "Upper end of the 95% interval of the RefineScore, over documents; null without one."),
+    Field("score_name", pl.String, "Which score is summed up.", SCORE_NAMES),
+    Field("summary", pl.String, "layer_mean; layer_order: Spearman of score and layer; split_half: reliability.", SUMMARIES),
+    Field("token_index", pl.Int32, "Place of the token in the sequence, from 0."),
+    Field("token_text", pl.String, "The token as text."),
+    Field("attention_frac", pl.Float64, "Attention the token gets, 0 to 1."),
+    Field("is_anchor", pl.Boolean, "True: the token is an anchor of the document."),
+    # patching
+    Field("direction", pl.String, "denoise: clean into corrupted; noise: corrupted into clean.", DIRECTIONS),
+    Field("corruption", pl.String, "swap: anchors of another document; mask: anchors replaced by a filler token.", CORRUPTIONS),
+    Field("patched_part", pl.String, "What of a head is patched: its attention pattern, or its output.", PATCHED_PARTS),
+    Field("head_set", pl.String, "Heads of highest score, as many at random, or as many of lowest score.", HEAD_SETS),
+    Field("head_count", pl.Int32, "Heads patched together (the bin)."),
+    Field("draw", pl.Int32, "Number of the random draw, from 0; 0 for the other sets."),
+    Field("outcome_quantity", pl.String, "What the patch is judged by: margin (logits), Focus or Confusion.", OUTCOME_QUANTITIES),
+    Field("clean_value", pl.Float64, "The quantity in the clean run, mean over documents."),
+    Field("corrupted_value", pl.Float64, "The quantity in the corrupted run, mean over documents."),
+    Field("effect_frac", pl.Float64, "Share of the distance between the runs that the patch goes; null if they do not differ."),
+    Field("effect_ci_low", pl.Float64, "Lower end of the 95% interval of the share, over documents."),
+    Field("effect_ci_high", pl.Float64, "Upper end of the 95% interval of the share, over documents."),
     # training
     Field("seed", pl.Int32, "Random seed; 0 for systems that draw nothing."),
-    Field("component", pl.String, "Part of the student that is trained.", ("shortlister", "refiner")),
+    Field("component", pl.String, "Part of the student that is trained.", ("shortlister", "refiner", "decoder")),
     Field("train_step", pl.Int32, "Optimiser step, from 0."),
     Field("loss_name", pl.String, "Term of the loss; `total_loss` is the weighted sum."),
     Field("loss_nats", pl.Float64, "Value of the term, in nats per document."),

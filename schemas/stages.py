@@ -14,6 +14,8 @@ class Stage:
     needs: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     makes: tuple[str, ...] = ()
+    grounds: tuple[str, ...] = ("labels",)
+    """Ground rooms whose code shapes the result, besides the stage's own room."""
 
 
 STAGES = {
@@ -55,7 +57,43 @@ STAGES = {
             ("embed", "characterize"),
             ("core_documents", "core_labels", "core_relevance", "core_traces", "core_shortlist", "core_steps", "core_answers"),
             ("label_index",),
-            ("core_trajectories",),
+            ("core_trajectories", "core_near_misses", "out_metrics", "out_contrasts", "out_verdicts"),
+        ),
+        Stage(
+            "decoder",
+            "decoders",
+            ("embed", "decoder"),
+            ("core_documents", "core_labels", "core_traces", "core_shortlist", "core_steps", "core_answers"),
+            ("label_index",),
+            ("core_train_steps",),
+            ("decoder",),
+            ("labels", "sequences"),
+        ),
+        Stage(
+            "heads",
+            "heads",
+            ("embed", "decoder", "heads"),
+            (
+                "core_documents",
+                "core_labels",
+                "core_relevance",
+                "raw_traces",
+                "core_traces",
+                "core_shortlist",
+                "core_steps",
+                "core_answers",
+            ),
+            ("label_index",),
+            (
+                "core_head_document_scores",
+                "core_head_scores",
+                "core_head_profiles",
+                "core_patch_effects",
+                "core_attention_insets",
+                "core_trajectories",
+                "out_verdicts",
+            ),
+            grounds=("labels", "sequences"),
         ),
         Stage(
             "distill",
@@ -77,7 +115,7 @@ STAGES = {
     )
 }
 
-_SHARED_TABLES = ("core_rejects", "out_metrics")
+_SHARED_TABLES = ("core_rejects", "core_trajectories", "core_train_steps", "out_metrics", "out_contrasts", "out_verdicts")
 
 PRODUCERS = {table: stage.name for stage in STAGES.values() for table in stage.writes if table not in _SHARED_TABLES}
 MAKERS = {artifact: stage.name for stage in STAGES.values() for artifact in stage.makes}

@@ -6,7 +6,7 @@ import polars as pl
 
 from schemas.checks import ReferenceRule, RowCountRule, RowRule, Rule
 from schemas.errors import SchemaMismatchError
-from schemas.fields import FIELDS, Field
+from schemas.fields import FIELDS, SCORE_NAMES, Field
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,10 @@ class Table:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(text.split())
+
+
+def _cosine(column: str) -> str:
+    return f"{column} is null or {column} between -1.001 and 1.001"
 
 
 def _frac(column: str, severity: str = "error") -> RowRule:
@@ -226,7 +230,7 @@ CORE_TRAJECTORIES = Table(
     "one quantity of one system on one document at one relative position",
     _names("dataset system document_id quantity position value step_count"),
     _names("dataset system document_id quantity position"),
-    ("characterize",),
+    ("characterize", "heads"),
     rules=(
         RowCountRule(1),
         _DOC,
@@ -239,12 +243,96 @@ CORE_TRAJECTORIES = Table(
         RowRule("value", "quantity <> 'shortlist_recall' or value between 0 and 1", "recall lies in 0..1"),
     ),
 )
+CORE_NEAR_MISSES = Table(
+    "core_near_misses",
+    "one label of N(x): near to a target of the document, and none itself",
+    _names("dataset document_id rank label_id score"),
+    _names("dataset document_id rank"),
+    ("characterize",),
+    rules=(_DOC, _LABEL, RowRule("score", "score between -1.001 and 1.001", "cosines lie in -1..1")),
+)
+CORE_HEAD_DOCUMENT_SCORES = Table(
+    "core_head_document_scores",
+    "scores of one attention head on one document",
+    _names("dataset model document_id layer head") + SCORE_NAMES,
+    _names("dataset model document_id layer head"),
+    ("heads",),
+    frozenset(SCORE_NAMES),
+    (RowCountRule(1), _DOC, RowRule("anchor_alignment", _cosine("anchor_alignment"), "cosines lie in -1..1")),
+)
+CORE_HEAD_SCORES = Table(
+    "core_head_scores",
+    "scores of one attention head, means over documents",
+    _names("dataset model layer head")
+    + SCORE_NAMES
+    + _names("coarse_ci_low coarse_ci_high refine_ci_low refine_ci_high document_count"),
+    _names("dataset model layer head"),
+    ("heads",),
+    frozenset(SCORE_NAMES) | frozenset(_names("coarse_ci_low coarse_ci_high refine_ci_low refine_ci_high")),
+    (
+        RowCountRule(1),
+        RowRule("coarse_score", "coarse_score is null or isfinite(coarse_score)", "scores are finite"),
+        RowRule("refine_score", "refine_score is null or isfinite(refine_score)", "scores are finite"),
+        RowRule("refine_score", "refine_score is not null", "every head has a RefineScore", "warn"),
+        RowRule("document_count", "document_count >= 30", "the mean is over at least 30 documents", "warn"),
+    ),
+)
+CORE_HEAD_PROFILES = Table(
+    "core_head_profiles",
+    "one summary of one head score: by layer, or of the whole model (layer -1)",
+    _names("dataset model score_name summary layer value ci_low ci_high document_count"),
+    _names("dataset model score_name summary layer"),
+    ("heads",),
+    rules=(
+        RowCountRule(1),
+        RowRule("value", "isfinite(value)", "summaries are finite"),
+        RowRule("value", "summary = 'layer_mean' or value between -1.001 and 1.001", "correlations lie in -1..1"),
+    ),
+)
+CORE_PATCH_EFFECTS = Table(
+    "core_patch_effects",
+    "effect of patching one set of heads on one quantity",
+    _names(
+        "dataset model phase direction corruption patched_part head_set head_count draw outcome_quantity value ci_low ci_high "
+        "clean_value corrupted_value effect_frac effect_ci_low effect_ci_high document_count"
+    ),
+    _names("dataset model phase direction corruption patched_part head_set head_count draw outcome_quantity"),
+    ("heads",),
+    frozenset(_names("effect_frac effect_ci_low effect_ci_high")),
+    (
+        RowCountRule(1),
+        RowRule("value", "isfinite(value)", "effects are finite"),
+        RowRule("head_count", "head_count >= 1", "a patch has heads"),
+        RowRule("ci_low", "ci_low <= value + 1e-9 and value <= ci_high + 1e-9", "the interval holds the value"),
+        RowRule("document_count", "document_count >= 20", "the mean is over at least 20 documents", "warn"),
+    ),
+)
+CORE_ATTENTION_INSETS = Table(
+    "core_attention_insets",
+    "attention of one head to one token of one document",
+    _names("dataset model document_id phase layer head token_index token_text attention_frac is_anchor"),
+    _names("dataset model document_id phase layer head token_index"),
+    ("heads",),
+    rules=(_DOC, _frac("attention_frac")),
+)
+OUT_VERDICTS = Table(
+    "out_verdicts",
+    "what the measurements say of one claim, in a sentence",
+    _names("run_id dataset system claim standing sentence_text difference ci_low ci_high document_count"),
+    _names("run_id system claim"),
+    ("characterize", "heads"),
+    frozenset(_names("difference ci_low ci_high")),
+    (
+        RowRule("sentence_text", "length(trim(sentence_text)) > 0", "the verdict is a sentence"),
+        RowRule("standing", "standing = 'not_measured' or difference is not null", "a verdict has its number"),
+    ),
+)
 CORE_TRAIN_STEPS = Table(
     "core_train_steps",
     "one loss term at one training step of one student",
     _names("dataset system seed component train_step loss_name loss_nats"),
     _names("dataset system seed component train_step loss_name"),
-    ("distill",),
+    ("decoder", "distill"),
     rules=(RowCountRule(1), RowRule("loss_nats", "isfinite(loss_nats)", "losses are finite")),
 )
 CORE_PREDICTIONS = Table(
@@ -266,7 +354,7 @@ OUT_METRICS = Table(
     "one value of one metric of one system, with its interval",
     _names("run_id dataset system metric k segment split value ci_low ci_high document_count seed_count seed_sd"),
     _names("run_id system metric k segment"),
-    ("index", "evaluate"),
+    ("index", "characterize", "evaluate"),
     frozenset({"seed_sd"}),
     (
         RowCountRule(1),
@@ -280,7 +368,7 @@ OUT_CONTRASTS = Table(
     "a paired difference between two systems, with its interval",
     _names("run_id dataset system baseline metric k segment difference ci_low ci_high p_value document_count seed_count"),
     _names("run_id system baseline metric k segment"),
-    ("evaluate",),
+    ("characterize", "evaluate"),
     rules=(
         RowRule("p_value", "p_value between 0 and 1", "p-values lie in 0..1"),
         RowRule("ci_low", "ci_low <= ci_high", "the interval is ordered"),
@@ -331,7 +419,8 @@ TABLES = {
     table.name: table
     for table in (
         CORE_DOCUMENTS, CORE_LABELS, CORE_RELEVANCE, RAW_TRACES, CORE_TRACES, CORE_SHORTLIST, CORE_STEPS,
-        CORE_ANSWERS, CORE_REJECTS, CORE_TRAJECTORIES, CORE_TRAIN_STEPS, CORE_PREDICTIONS, OUT_METRICS,
-        OUT_CONTRASTS, OUT_COSTS, OUT_CHECKS, OUT_RUNS,
+        CORE_ANSWERS, CORE_REJECTS, CORE_NEAR_MISSES, CORE_TRAJECTORIES, CORE_HEAD_DOCUMENT_SCORES, CORE_HEAD_SCORES,
+        CORE_HEAD_PROFILES, CORE_PATCH_EFFECTS, CORE_ATTENTION_INSETS, CORE_TRAIN_STEPS, CORE_PREDICTIONS, OUT_METRICS,
+        OUT_CONTRASTS, OUT_VERDICTS, OUT_COSTS, OUT_CHECKS, OUT_RUNS,
     )
 }  # fmt: skip

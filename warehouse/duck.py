@@ -17,10 +17,10 @@ from warehouse.layout import warehouse_path
 logger = logging.getLogger(__name__)
 
 WAIT_S = 60.0
-STORED = ("out_runs", "out_costs", "out_checks", "out_metrics", "out_contrasts")
+STORED = ("out_runs", "out_costs", "out_checks", "out_metrics", "out_contrasts", "out_verdicts")
 """Small results, copied into the file; every other table is a view over its Parquet."""
 
-VIEWS = ("leaderboard", "contrasts", "trajectories", "traces", "costs", "checks", "runs")
+VIEWS = ("leaderboard", "contrasts", "verdicts", "trajectories", "head_ranking", "patching", "traces", "costs", "checks", "runs")
 
 _SQL_TYPES = {
     pl.String: "VARCHAR", pl.Int32: "INTEGER", pl.Int64: "BIGINT", pl.Float32: "FLOAT", pl.Float64: "DOUBLE",

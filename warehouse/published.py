@@ -33,7 +33,7 @@ def fingerprint(run: RunRef, stage: Stage, inputs: StageInputs, source_hash: str
     parts = {
         "stage": stage.name,
         "dataset": run.dataset,
-        "code": hash_code((f"tasks.{stage.room}", "tasks.labels", "schemas")),
+        "code": hash_code((f"tasks.{stage.room}", *(f"tasks.{room}" for room in stage.grounds), "schemas")),
         "settings": {name: getattr(run.config, name).model_dump(mode="json") for name in stage.sections},
         "tables": {name: ref.content_hash for name, ref in sorted(inputs.tables.items())},
         "artifacts": {name: ref.content_hash for name, ref in sorted(inputs.artifacts.items())},

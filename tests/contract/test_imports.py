@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-GROUND_ROOM = "labels"
+GROUND_ROOMS = {"labels", "sequences"}
 HTTP = {"openai", "aiohttp", "httpx", "httpx2", "starlette", "uvicorn", "requests", "urllib"}
 JUDGE = {"great_expectations", "pandas"}
 NEVER = {
@@ -54,7 +54,7 @@ def flow_fault(name: str) -> str | None:
 def room_fault(parts: tuple[str, ...], name: str) -> str | None:
     is_task = parts[-1] == "task.py"
     room = name.split(".")[1] if name.startswith("tasks.") else parts[1]
-    if room not in (parts[1], GROUND_ROOM):
+    if room not in {parts[1], *GROUND_ROOMS}:
         return "rooms do not know each other"
     if not is_task and name.split(".")[0] in {"prefect", "warehouse"}:
         return "pure modules know neither Prefect nor the disk"

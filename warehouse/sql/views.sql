@@ -12,7 +12,9 @@ create or replace view contrasts as
 select c.dataset, c.system, c.baseline, c.metric, c.k, c.segment, c.difference, c.ci_low, c.ci_high, c.p_value,
        c.document_count, c.seed_count, c.run_id
 from out_contrasts c
-join published p on p.dataset = c.dataset and p.run_id = c.run_id and p."table" = 'out_contrasts'
+where exists (
+    select 1 from published p where p.dataset = c.dataset and p.run_id = c.run_id and p."table" = 'out_contrasts'
+)
 order by c.dataset, c.metric, c.k, c.segment, c.system, c.baseline;
 
 create or replace view trajectories as
@@ -21,6 +23,37 @@ select dataset, system, quantity, round(position, 4) as position, avg(value) as 
 from core_trajectories
 group by all
 order by dataset, system, quantity, position;
+
+create or replace view verdicts as
+select v.dataset, v.system, v.claim, v.standing, v.sentence_text, v.difference, v.ci_low, v.ci_high, v.document_count, v.run_id
+from out_verdicts v
+where exists (
+    select 1 from published p where p.dataset = v.dataset and p.run_id = v.run_id and p."table" = 'out_verdicts'
+)
+order by v.dataset, v.claim, v.system;
+
+create or replace view head_ranking as
+select dataset, model, layer, head,
+       rank() over (partition by dataset, model order by coarse_score desc nulls last) as coarse_rank,
+       coarse_score, coarse_ci_low, coarse_ci_high, kurtosis, anchor_alignment,
+       rank() over (partition by dataset, model order by refine_score desc nulls last) as refine_rank,
+       refine_score, refine_ci_low, refine_ci_high, qk_refinement, ov_helpfulness, document_count
+from core_head_scores
+order by dataset, model, coarse_rank, layer, head;
+
+-- Random draws of one size are one row: their mean, and the range that 95% of them lie in.
+create or replace view patching as
+select dataset, model, phase, direction, corruption, patched_part, outcome_quantity, head_set, head_count,
+       count(*) as draw_count, avg(value) as value,
+       if(count(*) = 1, min(ci_low), quantile_cont(value, 0.025)) as low,
+       if(count(*) = 1, max(ci_high), quantile_cont(value, 0.975)) as high,
+       avg(clean_value) as clean_value, avg(corrupted_value) as corrupted_value, avg(effect_frac) as effect_frac,
+       if(count(*) = 1, min(effect_ci_low), quantile_cont(effect_frac, 0.025)) as effect_low,
+       if(count(*) = 1, max(effect_ci_high), quantile_cont(effect_frac, 0.975)) as effect_high,
+       min(document_count) as document_count
+from core_patch_effects
+group by dataset, model, phase, direction, corruption, patched_part, outcome_quantity, head_set, head_count
+order by dataset, model, phase, direction, outcome_quantity, head_count, head_set;
 
 create or replace view traces as
 select t.*, r.completion_text, r.reasoning_text, r.finish_reason, r.prompt_tokens, r.completion_tokens, r.cost_usd,
