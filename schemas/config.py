@@ -158,6 +158,12 @@ class TeacherConfig(Section):
         description="Phases asked for, each variant a request of its own: both in one answer; phase 1 alone; phase 2 alone on a "
         "shortlist of the teacher (its phase-1 answer), of the index, or of a stranger (the teacher's of another document).",
     )
+    variant_documents: int | None = Field(
+        None,
+        ge=1,
+        description="Variants other than `both` are asked about the first n test documents alone, since only tests of the phases "
+        "read them; null: about every document that `both` is.",
+    )
     given_count: int = Field(10, ge=2, le=100, description="Labels in the index's shortlist that phase 2 is given.")
     answer_form: AskedForm = Field(
         "auto",
@@ -250,7 +256,11 @@ class CharacterizeConfig(Section):
     max_documents: int = Field(200, ge=1, description="Test documents whose steps are embedded; drawn with the seed.")
     positions: int = Field(10, ge=2, le=100, description="Bins of relative position.")
     near_miss_count: int = Field(10, ge=1, le=200, description="Labels in N(x): nearest non-targets of the targets.")
-    seed: int = Field(0, description="Draws the documents.")
+    equivalence_margin: Fraction = Field(
+        0.05, description="A phase asked for alone does as well as with the other if the difference lies within this, either way."
+    )
+    bootstrap_count: int = Field(1000, ge=10, le=100_000, description="Resamples of an interval, over documents.")
+    seed: int = Field(0, description="Draws the documents and the resamples.")
 
 
 class DecoderConfig(Section):

@@ -14,6 +14,8 @@ from tasks.traces.questions import OTHER, OWN, Questions, draw_strangers
 from tasks.traces.requests import TraceRequest, make_request
 
 NEVER_ASKED = "never_asked"
+WHOLE = "both"
+"""The variant that later stages learn from: every document is asked about in it."""
 
 CHUNK = 512
 """Documents whose prompts are made together."""
@@ -50,6 +52,7 @@ class Plan:
         self._form = form
         self._teacher = teacher
         self._questions = questions
+        self._apart = _asked_apart(documents, teacher.variant_documents)
         self._strangers: dict[str, str] = {}
         self._phase_1: dict[tuple[str, int], str] = {}
         self.rows: list[Asked] = []
@@ -58,34 +61,42 @@ class Plan:
 
     @property
     def row_count(self) -> int:
-        """Rows there will be: documents times variants times samples."""
-        return self._documents.height * len(self._teacher.variants) * self._teacher.sample_count
+        """Rows there will be: documents of each variant times samples."""
+        counts = (self._documents.height if variant == WHOLE else self._apart.height for variant in self._teacher.variants)
+        return sum(counts) * self._teacher.sample_count
 
     def first_wave(self) -> Iterator[list[TraceRequest]]:
         """Requests that need no answer of the teacher, in chunks."""
         variants = [variant for variant in self._teacher.variants if variant not in (OWN, OTHER)]
         for chunk in self._documents.iter_slices(CHUNK):
-            texts, ids = chunk["document_text"].to_list(), chunk["document_id"].to_list()
-            made = [(variant, self._questions.prompts(variant, ids, texts, None)) for variant in variants]
+            parts = [(variant, part) for variant in variants if (part := self._part(chunk, variant)).height]
+            made = [(variant, part, self._fresh_prompts(part, variant)) for variant, part in parts]
             yield [
                 request
                 for sample in range(self._teacher.sample_count)
-                for variant, prompts in made
-                for request in self._requests(chunk, variant, sample, prompts)
+                for variant, part, prompts in made
+                for request in self._requests(part, variant, sample, prompts)
             ]
 
     def second_wave(self, read: ReadAnswers) -> Iterator[list[TraceRequest]]:
         """Requests that are given a phase-1 answer of the first wave, in chunks."""
         variants = [variant for variant in self._teacher.variants if variant in (OWN, OTHER)]
         if variants:
-            self._strangers = draw_strangers(self._documents, self._teacher.seed or 0)
-        for chunk in self._documents.iter_slices(CHUNK) if variants else ():
+            self._strangers = draw_strangers(self._apart, self._teacher.seed or 0)
+        for chunk in self._apart.iter_slices(CHUNK) if variants else ():
             requests: list[TraceRequest] = []
             for sample in range(self._teacher.sample_count):
                 for variant in variants:
                     prompts = self._given_prompts(chunk, variant, sample, read)
                     requests += self._requests(chunk, variant, sample, prompts)
             yield requests
+
+    def _part(self, chunk: pl.DataFrame, variant: str) -> pl.DataFrame:
+        """The documents of a chunk that a variant is asked about."""
+        return chunk if variant == WHOLE else chunk.join(self._apart, on="document_id", how="semi", maintain_order="left")
+
+    def _fresh_prompts(self, part: pl.DataFrame, variant: str) -> list[Prompt | None]:
+        return self._questions.prompts(variant, part["document_id"].to_list(), part["document_text"].to_list(), None)
 
     def _given_prompts(self, chunk: pl.DataFrame, variant: str, sample: int, read: ReadAnswers) -> list[Prompt | None]:
         ids = chunk["document_id"].to_list()
@@ -125,6 +136,11 @@ class Plan:
         key, nothing = row.request_hash, Prompt("", "")
         request = TraceRequest(key, key, row.document_id, row.split, nothing, row.variant, self._form, row.sample_index)
         return failed(request, self._endpoint, 0, kind, reason)
+
+
+def _asked_apart(documents: pl.DataFrame, count: int | None) -> pl.DataFrame:
+    """The documents that single phases are asked about: all, or the first `count` of the test split."""
+    return documents if count is None else documents.filter(pl.col("split") == "test").head(count)
 
 
 def _listed(answer: Answer | None) -> list[str]:

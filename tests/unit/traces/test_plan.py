@@ -1,3 +1,4 @@
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -199,3 +200,34 @@ def test_never_asked_says_so_in_the_row() -> None:
     answer = plan.never_asked(plan.rows[1])
     assert (answer.request_hash, answer.variant, answer.sample_index) == (requests[1].request_hash, "phase-1", 1)
     assert (answer.error_kind, answer.asked_form, answer.attempt_count) == ("never_asked", "tagged", 0)
+
+
+def _split_documents(*splits: str) -> pl.DataFrame:
+    return _documents(*(f"text {i}" for i in range(len(splits)))).with_columns(split=pl.Series(splits))
+
+
+def test_single_phases_are_asked_about_the_first_test_documents_alone() -> None:
+    documents = _split_documents("train", "train", "test", "test", "test")
+    texts = {(f"d{d}", 0): f'{{"shortlist": ["{NAMES[d % 4]}"]}}' for d in range(5)}
+    plan, requests, _ = _second(documents, texts, variants=VARIANTS, variant_documents=2)
+    asked = Counter(row.variant for row in plan.rows)
+    assert asked == {"both": 5} | dict.fromkeys(VARIANTS[1:], 2)
+    assert plan.row_count == len(plan.rows) == 13
+    assert {row.document_id for row in plan.rows if row.variant != "both"} == {"d2", "d3"}
+    assert {r.document_id for r in requests} == {"d2", "d3"}
+
+
+def test_fewer_documents_for_single_phases_change_no_question() -> None:
+    documents = _split_documents("train", "train", "test", "test", "test", "test")
+    texts = {(f"d{d}", 0): f'{{"shortlist": ["{NAMES[d % 4]}"]}}' for d in range(6)}
+    few, every = (_second(documents, texts, variants=VARIANTS, variant_documents=count)[0] for count in (3, None))
+    assert len(few.rows) == 6 + 4 * 3
+    assert {row.key for row in few.rows} < {row.key for row in every.rows}
+    assert few.row_count * 5 == every.row_count * 3
+
+
+def test_single_phases_of_a_dataset_without_test_documents_are_not_asked() -> None:
+    plan = _plan(_documents("text a", "text b"), variants=VARIANTS, variant_documents=2)
+    assert {request.variant for request in _all(plan.first_wave())} == {"both"}
+    assert list(plan.second_wave(lambda keys: {})) == []
+    assert plan.row_count == 2
