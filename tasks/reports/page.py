@@ -3,7 +3,8 @@
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tasks.reports.charts import BarChart, DotChart, LineChart
-from tasks.reports.sections import Facts, Frames, header_facts, sections, summary
+from tasks.reports.frames import Facts, Frames
+from tasks.reports.sections import header_facts, sections, summary
 
 TEMPLATE = "report.html.jinja"
 QUALITY_PAGE = "quality/index.html"

@@ -1,15 +1,11 @@
 """The parts of the page, each from the tables it needs; where a table is missing, a sentence says how to get it."""
 
-from dataclasses import dataclass
-from datetime import datetime
-
 import polars as pl
 
-from schemas.stages import PRODUCERS
-from tasks.reports.cells import Grid, count_text
-from tasks.reports.charts import BarChart, DotChart, LineChart
+from tasks.reports.cells import count_text
 from tasks.reports.contrasts import collect_contrasts, contrast_charts, contrast_grid, contrast_sentence
 from tasks.reports.curves import loss_charts, trajectory_charts
+from tasks.reports.frames import Facts, Frames, Section, missing_note
 from tasks.reports.quality import boundary_chart, cost_grid, format_grid, reject_grid, teacher_grid
 from tasks.reports.results import (
     best_sentence,
@@ -21,60 +17,7 @@ from tasks.reports.results import (
     square_grid,
     system_grid,
 )
-from tasks.reports.sample import TraceFrames, TraceView, trace_views
-
-STAGE_OF_SHARED = {"out_metrics": "evaluate", "core_rejects": "parse"}
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What the page says about the run itself; `has_exact_index`: search in the label set is exact."""
-
-    dataset: str
-    run_id: str
-    written_at: datetime
-    teacher: str | None
-    is_stand_in: bool
-    has_exact_index: bool
-    recall_floors: tuple[tuple[int, float], ...]
-    baseline: str
-
-
-@dataclass(frozen=True)
-class Frames:
-    """The tables the page shows; None: not published. `documents` and `labels` need no texts here."""
-
-    documents: pl.DataFrame | None = None
-    labels: pl.DataFrame | None = None
-    traces: pl.DataFrame | None = None
-    ingest_rejects: pl.DataFrame | None = None
-    parse_rejects: pl.DataFrame | None = None
-    trajectories: pl.DataFrame | None = None
-    train_steps: pl.DataFrame | None = None
-    metrics: pl.DataFrame | None = None
-    index_metrics: pl.DataFrame | None = None
-    contrasts: pl.DataFrame | None = None
-    costs: pl.DataFrame | None = None
-    sample: TraceFrames | None = None
-
-
-@dataclass(frozen=True)
-class Section:
-    """One part of the page; what it has is shown in this order."""
-
-    slug: str
-    title: str
-    notes: tuple[str, ...] = ()
-    charts: tuple[DotChart | LineChart | BarChart, ...] = ()
-    grids: tuple[Grid, ...] = ()
-    traces: tuple[TraceView, ...] = ()
-
-
-def missing_note(table: str, dataset: str) -> str:
-    """Which command produces a table that is not there."""
-    stage = PRODUCERS.get(table) or STAGE_OF_SHARED.get(table)
-    command = f"ctd {stage} {dataset}" if stage else "ctd run"
-    return f"Left out: there is no {table} yet. The command “{command}” produces it."
+from tasks.reports.sample import TraceFrames, trace_views
 
 
 def header_facts(facts: Facts, frames: Frames) -> tuple[tuple[str, str], ...]:

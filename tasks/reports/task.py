@@ -11,9 +11,9 @@ from prefect.cache_policies import NO_CACHE
 from schemas.config import ReportConfig
 from schemas.refs import RunRef, StageInputs
 from schemas.selections import whole_traces
+from tasks.reports.frames import Facts, Frames
 from tasks.reports.page import render_page
 from tasks.reports.sample import TraceFrames, sample_traces
-from tasks.reports.sections import Facts, Frames
 from warehouse.atomic import write_bytes
 from warehouse.layout import report_dir
 from warehouse.parquet import read_table, scan_table

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import polars as pl
 
 from schemas.tables import TABLES
+from tasks.reports.frames import Facts, Frames
 from tasks.reports.sample import TraceFrames
-from tasks.reports.sections import Facts, Frames
 
 RUN = {"run_id": "20260701-101500-ab12cd", "dataset": "toy"}
 ATTACK = "<script>alert('x')</script>"

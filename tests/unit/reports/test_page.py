@@ -3,8 +3,9 @@ from dataclasses import fields, replace
 
 import pytest
 
+from tasks.reports.frames import Frames, missing_note
 from tasks.reports.page import render_page
-from tasks.reports.sections import Frames, missing_note, sections
+from tasks.reports.sections import sections
 from tests.unit.reports.outline import Outline
 from tests.unit.reports.report_frames import ATTACK, COSTS, FACTS, FRAMES, REAL_TEACHER
 
