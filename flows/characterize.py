@@ -1,4 +1,4 @@
-"""The two phases in the text: Focus, Confusion and the shortlist by position."""
+"""The two phases in the text: by position, phase by phase, and as verdicts."""
 
 from prefect import flow
 
@@ -15,7 +15,7 @@ def characterize(
     set: list[str] | None = None,
     run_id: str | None = None,
 ) -> StageOutput:
-    """Publish `core_trajectories`."""
+    """Publish `core_trajectories`, `core_near_misses`, metrics of the variants and verdicts on the two phases."""
     with stage_run("characterize", name, root, config, set, run_id) as run:
         return run_stage(
             run, "characterize", lambda inputs: characterize_text(run, inputs, run.config.characterize, run.config.embed)

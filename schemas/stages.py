@@ -118,4 +118,12 @@ STAGES = {
 _SHARED_TABLES = ("core_rejects", "core_trajectories", "core_train_steps", "out_metrics", "out_contrasts", "out_verdicts")
 
 PRODUCERS = {table: stage.name for stage in STAGES.values() for table in stage.writes if table not in _SHARED_TABLES}
+MAIN_WRITERS = {
+    "core_trajectories": "characterize",
+    "core_train_steps": "distill",
+    "out_metrics": "evaluate",
+    "out_contrasts": "evaluate",
+    "out_verdicts": "characterize",
+}
+"""Of tables that several stages write: the one readers mean by the table's name alone. `core_rejects` has none."""
 MAKERS = {artifact: stage.name for stage in STAGES.values() for artifact in stage.makes}

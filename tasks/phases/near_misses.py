@@ -1,6 +1,7 @@
 """N(x): the labels nearest to a document's targets that are no targets themselves."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,19 @@ from tasks.labels.search import NO_LABEL, LabelIndex
 LabelIds = NDArray[np.int32]
 
 
-def near_misses(index: LabelIndex, targets: LabelIds, left_out: Collection[int], count: int) -> LabelIds:
-    """The `count` labels of highest cosine to any target, best first.
+@dataclass(frozen=True)
+class NearMisses:
+    """N(x) of one document, best first: labels, and the cosine of each to the target it is nearest to."""
+
+    label_ids: LabelIds
+    scores: NDArray[np.float32]
+
+
+NONE_NEAR = NearMisses(np.zeros(0, np.int32), np.zeros(0, np.float32))
+
+
+def near_misses(index: LabelIndex, targets: LabelIds, left_out: Collection[int], count: int) -> NearMisses:
+    """The `count` labels of highest cosine to any target, best first, ties by label number.
 
     Args:
         index: the label index.
@@ -33,5 +45,5 @@ def near_misses(index: LabelIndex, targets: LabelIds, left_out: Collection[int],
     for label, score in zip(found.label_ids.ravel().tolist(), found.scores.ravel().tolist(), strict=True):
         if label not in banned:
             best[label] = max(score, best.get(label, -1.0))
-    ranked = sorted(best, key=lambda label: (-best[label], label))
-    return np.array(ranked[:count], dtype=np.int32)
+    ranked = sorted(best, key=lambda label: (-best[label], label))[:count]
+    return NearMisses(np.array(ranked, np.int32), np.array([best[label] for label in ranked], np.float32))

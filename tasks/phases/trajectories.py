@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,6 +95,40 @@ def shortlist_rows(entries: Iterable[ShortlistEntry], targets: set[int], kept_co
             rows.append(("shortlist_recall", position, len(hits) / len(targets), len(named)))
         if kept_count:
             rows.append(("inflation", position, len(named) / kept_count, len(named)))
+    return rows
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A step's verdict on one label, and the step's bin."""
+
+    label_id: int
+    is_dropped: bool
+    bin_index: int
+
+
+def gain_rows(shortlisted: set[int], judged: Sequence[Judgement], targets: set[int], bin_count: int) -> list[Row]:
+    """Refinement gain: precision of what is still kept minus precision of the shortlist, -1 to 1.
+
+    The share of targets among the shortlisted labels that no step up to this position dropped (a later verdict of keep takes a
+    label back), minus the share of targets among all shortlisted labels. It starts at 0 and grows as refinement drops labels
+    that are no targets. A position where nothing is left has no row; nor has a trace without targets or shortlist.
+
+    Args:
+        shortlisted: labels of the shortlist.
+        judged: verdicts on labels, in the order of the steps.
+        targets: the document's targets.
+        bin_count: bins of relative position.
+
+    Source: ours; the refinement gain of the paper is not defined in public.
+    """
+    rows: list[Row] = []
+    for index in range(bin_count if targets and shortlisted else 0):
+        said = {verdict.label_id: verdict.is_dropped for verdict in judged if verdict.bin_index <= index}
+        kept = {label for label in shortlisted if not said.get(label, False)}
+        if kept:
+            gain = len(kept & targets) / len(kept) - len(shortlisted & targets) / len(shortlisted)
+            rows.append(("refinement_gain", bin_centre(index, bin_count), gain, len(kept)))
     return rows
 
 

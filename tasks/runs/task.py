@@ -14,8 +14,8 @@ import polars as pl
 from schemas.config import PipelineConfig
 from schemas.errors import ConfigError
 from schemas.refs import RunRef, StageInputs, StageOutput, StageResult, TableRef
-from schemas.stages import STAGES
-from schemas.tables import OUT_CHECKS, OUT_CONTRASTS, OUT_COSTS, OUT_METRICS, OUT_RUNS
+from schemas.stages import MAIN_WRITERS, PRODUCERS, STAGES
+from schemas.tables import OUT_CHECKS, OUT_CONTRASTS, OUT_COSTS, OUT_METRICS, OUT_RUNS, OUT_VERDICTS
 from tasks.runs.leaderboard import leaderboard_query, leaderboard_table
 from tasks.runs.records import cost_rows, published_rows
 from tasks.runs.settings import resolve_config, seeds_of
@@ -123,13 +123,16 @@ def stage_inputs(run: RunRef, stage: str) -> StageInputs:
 
 
 def all_published(run: RunRef) -> StageInputs:
-    """Every published table and artifact of the dataset; tables that two stages write carry `stage:` before their name."""
+    """Every published table and artifact of the dataset.
+
+    Of a table that several stages write, the one of `MAIN_WRITERS` has the plain name, the others carry `stage:` before it.
+    """
     outputs = [output for output in (latest_output(run, stage) for stage in STAGES) if output]
     tables = {}
     for output in outputs:
         for ref in output.tables:
-            is_shared = ref.table == "core_rejects" or (ref.table == "out_metrics" and output.stage == "index")
-            tables[f"{output.stage}:{ref.table}" if is_shared else ref.table] = ref
+            is_plain = PRODUCERS.get(ref.table, MAIN_WRITERS.get(ref.table)) == output.stage
+            tables[ref.table if is_plain else f"{output.stage}:{ref.table}"] = ref
     return StageInputs(tables=tables, artifacts={ref.name: ref for output in outputs for ref in output.artifacts})
 
 
@@ -220,7 +223,7 @@ def load_warehouse(run: RunRef) -> None:
         upsert(connection, OUT_COSTS, cost_rows(run.run_id, outputs))
         for path in checks:
             upsert(connection, OUT_CHECKS, OUT_CHECKS.conform(pl.read_parquet(path)))
-        for table in (OUT_METRICS, OUT_CONTRASTS):
+        for table in (OUT_METRICS, OUT_CONTRASTS, OUT_VERDICTS):
             for ref in (ref for output in newest for ref in output.tables if ref.table == table.name):
                 upsert(connection, table, read_table(ref))
         replace_published(connection, published_rows(newest))

@@ -1,11 +1,13 @@
 -- Views for readers. Names and columns are stable; `ctd sql` without a query lists them.
 -- `published` holds the newest publication of every stage of every dataset; the out_ tables keep every run.
 
+-- Metrics and contrasts without a cutoff (k = 0) are of the variants of the teacher, from the stage characterize; verdicts on
+-- heads are those that are not on the text. One run may have written the newest rows of one stage and older ones of another.
 create or replace view leaderboard as
 select m.dataset, m.system, m.metric, m.k, m.value, m.ci_low, m.ci_high, m.document_count, m.seed_count, m.seed_sd, m.run_id
 from out_metrics m
 join published p on p.dataset = m.dataset and p.run_id = m.run_id and p."table" = 'out_metrics' and p.stage = 'evaluate'
-where m.segment = 'all' and m.split = 'test' and m.system <> 'label_index'
+where m.segment = 'all' and m.split = 'test' and m.system <> 'label_index' and m.k > 0
 order by m.dataset, m.metric, m.k, m.value desc, m.system;
 
 create or replace view contrasts as
@@ -14,6 +16,7 @@ select c.dataset, c.system, c.baseline, c.metric, c.k, c.segment, c.difference, 
 from out_contrasts c
 where exists (
     select 1 from published p where p.dataset = c.dataset and p.run_id = c.run_id and p."table" = 'out_contrasts'
+    and p.stage = if(c.k = 0, 'characterize', 'evaluate')
 )
 order by c.dataset, c.metric, c.k, c.segment, c.system, c.baseline;
 
@@ -29,6 +32,9 @@ select v.dataset, v.system, v.claim, v.standing, v.sentence_text, v.difference, 
 from out_verdicts v
 where exists (
     select 1 from published p where p.dataset = v.dataset and p.run_id = v.run_id and p."table" = 'out_verdicts'
+    and p.stage = if(
+        v.claim in ('focus_early', 'confusion_late', 'refinement_helps', 'isolated', 'complementary'), 'characterize', 'heads'
+    )
 )
 order by v.dataset, v.claim, v.system;
 
