@@ -49,8 +49,11 @@ class Call:
 
     def attention(self, rows: Tensor) -> Float[Tensor, "batch head row token"]:
         """Attention of every head at `rows` [batch, row], in float32; a row that sees no key is zero."""
-        index = rows[:, None, :, None].expand(-1, self.query.shape[1], -1, self.query.shape[3])
-        scores = (self.query.gather(2, index) @ self.of_heads(self.key).transpose(-1, -2)) * self.scaling
+        batch, heads, _, d_head = self.query.shape
+        groups, keys = self.key.shape[1:3]
+        queries = self.query.gather(2, rows[:, None, :, None].expand(-1, heads, -1, d_head))
+        by_group = queries.reshape(batch, groups, -1, d_head)  # heads that share keys stand beside each other
+        scores = (by_group @ self.key.transpose(-1, -2)).reshape(batch, heads, -1, keys) * self.scaling
         hidden = ~self.row_mask(rows)
         return scores.float().masked_fill(hidden, float("-inf")).softmax(-1).masked_fill(hidden, 0.0)
 
@@ -112,10 +115,14 @@ def _tapped(parts: DecoderParts, tap: Tap) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class LayerRecord:
-    """What one layer did at the chosen rows; `state` is the residual stream that enters the layer, at every token."""
+    """What one layer did at the chosen rows, on its device; `state` is the residual stream that enters it, at every token.
+
+    `seen` [batch, 1, row, token] is true where a row sees a key: not padding, not later, inside a sliding window.
+    """
 
     layer: int
     attention: Float[Tensor, "batch head row token"]
+    seen: Tensor
     outputs: Float[Tensor, "batch head row d_head"]
     state: Float[Tensor, "batch token d_model"]
 
@@ -136,9 +143,10 @@ def recording(parts: DecoderParts, rows: Tensor, consume: Callable[[LayerRecord]
 
     def tap(layer: int, call: Call, plain: Callable[[], Tensor]) -> Tensor:
         output = plain()
-        index = rows[:, :, None, None].expand(-1, -1, *output.shape[2:])
-        outputs = output.gather(1, index).transpose(1, 2)
-        consume(LayerRecord(layer, call.attention(rows), outputs, states[0]))
+        here = rows.to(output.device)  # a model may be spread over devices, layer by layer
+        outputs = output.gather(1, here[:, :, None, None].expand(-1, -1, *output.shape[2:])).transpose(1, 2)
+        state = states[0].to(output.device)
+        consume(LayerRecord(layer, call.attention(here), call.row_mask(here), outputs, state))
         return output
 
     handles = [block.register_forward_pre_hook(enter, with_kwargs=True) for block in parts.blocks]
@@ -173,12 +181,13 @@ def explicit_attention(
     """
 
     def tap(layer: int, call: Call, _: Callable[[], Tensor]) -> Tensor:
-        every = torch.arange(call.query.shape[2], device=rows.device).expand(rows.shape[0], -1)
+        here = rows.to(call.query.device)
+        every = torch.arange(call.query.shape[2], device=here.device).expand(here.shape[0], -1)
         pattern = call.attention(every).to(call.query.dtype)
         heads = patch.heads.get(layer, ()) if patch else ()
-        pattern = _exchange(pattern, rows, layer, heads, patch, record) if part == "pattern" else pattern
+        pattern = _exchange(pattern, here, layer, heads, patch, record) if part == "pattern" else pattern
         output = pattern @ call.of_heads(call.value)
-        output = _exchange(output, rows, layer, heads, patch, record) if part == "output" else output
+        output = _exchange(output, here, layer, heads, patch, record) if part == "output" else output
         return output.transpose(1, 2).contiguous()
 
     with _tapped(parts, tap):
@@ -196,7 +205,7 @@ def _exchange(
         return values
     chosen = torch.tensor(heads, device=values.device)
     index = rows[:, None, :, None].expand(-1, len(heads), -1, values.shape[3])
-    patched = values[:, chosen].scatter(2, index, patch.source[layer][:, chosen])
+    patched = values[:, chosen].scatter(2, index, patch.source[layer].to(values.device)[:, chosen])
     return values.index_copy(1, chosen, patched)
 
 

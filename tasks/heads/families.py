@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from schemas.errors import ModelRefusedError
 
@@ -40,9 +41,14 @@ FAMILIES = (
 
 @dataclass(frozen=True)
 class DecoderParts:
-    """The parts of one decoder, by layer; `final` is the module that the final state h_final enters."""
+    """The parts of one decoder, by layer.
+
+    `final` is the module that the final state h_final enters; `body` is the smallest model that holds all of these but `readout`,
+    so that no logits need be computed where none are read.
+    """
 
     family: str
+    body: nn.Module
     blocks: tuple[nn.Module, ...]
     attentions: tuple[nn.Module, ...]
     projections: tuple[nn.Module, ...]
@@ -100,7 +106,10 @@ def find_parts(model: nn.Module) -> DecoderParts:
     if readout is None:
         raise ModelRefusedError(f"{name}: has no language-model head; load it with AutoModelForCausalLM")
     attentions, projections = tuple(a for a, _ in found), tuple(p for _, p in found)
-    return DecoderParts(family.name, blocks, attentions, projections, final, readout, head_count, d_head, int(config.hidden_size))
+    inner: nn.Module = model.base_model  # type: ignore[assignment]
+    body = inner if any(module is final for module in inner.modules()) else model
+    d_model = int(config.hidden_size)
+    return DecoderParts(family.name, body, blocks, attentions, projections, final, readout, head_count, d_head, d_model)
 
 
 def _get(model: Any, path: str) -> Any:
@@ -118,7 +127,7 @@ def final_states(parts: DecoderParts, rows: Tensor, keep: Callable[[Float[Tensor
     """Hand the final states at `rows` [batch, row] to `keep` in every forward pass of the block."""
 
     def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        keep(take_rows(inputs[0], rows))
+        keep(take_rows(inputs[0], rows.to(inputs[0].device)))
 
     handle = parts.final.register_forward_pre_hook(hook)
     try:
@@ -133,17 +142,19 @@ def take_rows(states: Float[Tensor, "batch token d"], rows: Tensor) -> Float[Ten
 
 
 def margins(parts: DecoderParts, states: Float[Tensor, "batch row d_model"], pairs: Tensor) -> Float[Tensor, "batch row"]:
-    """Logit of the first token of a pair minus logit of the second, read from final states.
+    """Logit of the first token of a pair minus logit of the second, read from final states, in float32 or finer.
 
     Args:
         parts: the decoder.
         states: final states h_final, as they enter `parts.final`.
         pairs: token ids [batch, row, 2]: target, near miss.
     """
-    rows = parts.token_rows(pairs)  # [batch, row, 2, d]
+    precision = torch.promote_types(states.dtype, torch.float32)
+    weights = {name: weight.to(states.device, precision) for name, weight in parts.final.named_parameters()}
+    normed: Tensor = functional_call(parts.final, weights, (states.to(precision),))
+    rows = parts.token_rows(pairs.to(parts.readout.weight.device)).to(states.device, precision)  # type: ignore[arg-type]
     bias: Tensor | None = getattr(parts.readout, "bias", None)
-    offset = 0.0 if bias is None else bias[pairs[..., 0]] - bias[pairs[..., 1]]
-    normed: Tensor = parts.final(states)
+    offset = 0.0 if bias is None else (bias[pairs[..., 0].to(bias.device)] - bias[pairs[..., 1].to(bias.device)]).to(rows)
     return (normed * (rows[..., 0, :] - rows[..., 1, :])).sum(-1) + offset
 
 
@@ -155,7 +166,7 @@ def margin_gradients(
     Source: OV-helpfulness of Saha Roy et al., arXiv 2606.06840: grad_{h_final(q)} margin(q).
     """
     with torch.enable_grad():
-        leaf = states.detach().requires_grad_()
+        leaf = states.detach().to(torch.promote_types(states.dtype, torch.float32)).requires_grad_()
         margin = margins(parts, leaf, pairs)
         (gradient,) = torch.autograd.grad(margin.sum(), leaf)
     return margin.detach(), gradient
