@@ -39,13 +39,16 @@ class Frames:
     metrics: pl.DataFrame | None = None
     index_metrics: pl.DataFrame | None = None
     contrasts: pl.DataFrame | None = None
+    verdicts: pl.DataFrame | None = None
+    phase_metrics: pl.DataFrame | None = None
+    phase_contrasts: pl.DataFrame | None = None
     costs: pl.DataFrame | None = None
     sample: TraceFrames | None = None
 
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the page; what it has is shown in this order."""
+    """One part of the page; what it has is shown in this order, `lead_grids` before the charts."""
 
     slug: str
     title: str
@@ -53,6 +56,7 @@ class Section:
     charts: tuple[DotChart | LineChart | BarChart, ...] = ()
     grids: tuple[Grid, ...] = ()
     traces: tuple[TraceView, ...] = ()
+    lead_grids: tuple[Grid, ...] = ()
 
 
 def missing_note(table: str, dataset: str) -> str:

@@ -6,6 +6,7 @@ from tasks.reports.cells import count_text
 from tasks.reports.contrasts import collect_contrasts, contrast_charts, contrast_grid, contrast_sentence
 from tasks.reports.curves import loss_charts, trajectory_charts
 from tasks.reports.frames import Facts, Frames, Section, missing_note
+from tasks.reports.phases import phase_section
 from tasks.reports.quality import boundary_chart, cost_grid, format_grid, reject_grid, teacher_grid
 from tasks.reports.results import (
     best_sentence,
@@ -47,6 +48,7 @@ def sections(facts: Facts, frames: Frames) -> tuple[Section, ...]:
         leaderboard_section(facts, frames.metrics),
         contrast_section(facts, frames.metrics, frames.contrasts),
         segment_section(facts, frames.metrics),
+        phase_section(facts, frames),
         trajectory_section(facts, frames.trajectories),
         trace_section(facts, frames),
         training_section(facts, frames.train_steps),

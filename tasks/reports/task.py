@@ -56,6 +56,9 @@ def read_frames(inputs: StageInputs, sample_count: int) -> Frames:
         metrics=_read(inputs, "out_metrics"),
         index_metrics=_read(inputs, "index:out_metrics"),
         contrasts=_read(inputs, "out_contrasts"),
+        verdicts=_read(inputs, "out_verdicts"),
+        phase_metrics=_read(inputs, "characterize:out_metrics"),
+        phase_contrasts=_read(inputs, "characterize:out_contrasts"),
         costs=_read(inputs, "out_costs"),
         sample=None if traces is None else read_sample(inputs, sample_traces(traces, sample_count)),
     )

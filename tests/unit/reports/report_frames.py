@@ -55,6 +55,38 @@ METRICS = table(
 )
 INDEX_METRICS = table("out_metrics", [metric("label_index", "index_recall", 10, 0.97, split="train", ci_high=0.99)])
 CONTRASTS = table("out_contrasts", [contrast("mechanistic", 0.01, -0.004, 0.02), contrast("lexical", -0.2, -0.25, -0.15)])
+PHASE_METRICS = table(
+    "out_metrics",
+    [
+        metric(f"teacher/{variant}", name, 0, value)
+        for variant, value in (("both", 0.5), ("phase-1", 0.25), ("phase-2-teacher", 0.45), ("phase-2-stranger", 0.125))
+        for name in ("shortlist_recall", "answer_precision", "answer_f1")
+        if name != "shortlist_recall" or variant in ("both", "phase-1")
+    ],
+)
+PHASE_CONTRASTS = table(
+    "out_contrasts",
+    [
+        contrast(
+            f"teacher/{one}", difference, difference - 0.02, difference + 0.02, baseline=f"teacher/{other}", metric=name, k=0
+        )
+        for one, other, difference in (
+            ("phase-1", "both", -0.25),
+            ("phase-2-teacher", "both", -0.05),
+            ("phase-2-teacher", "phase-2-stranger", 0.325),
+        )
+        for name in ("answer_f1", "answer_recall")
+    ],
+)
+VERDICTS = table(
+    "out_verdicts",
+    [
+        {"system": "teacher", "claim": claim, "standing": standing, "sentence_text": f"{claim}: {ATTACK}"}
+        | {"difference": 0.1, "ci_low": 0.05, "ci_high": 0.15, "document_count": 40}
+        | RUN
+        for claim, standing in (("focus_early", "holds"), ("isolated", "undecided"), ("complementary", "fails"))
+    ],
+)
 DOCUMENTS = table(
     "core_documents",
     [
@@ -131,7 +163,7 @@ TRAJECTORIES = table(
     [
         {"system": "teacher", "document_id": uid, "quantity": quantity, "position": position, "value": value, "step_count": 2}
         for uid, shift in (("d0", 0.0), ("d1", 0.2))
-        for quantity in ("focus", "confusion", "confusion_floor", "shortlist_recall", "inflation")
+        for quantity in ("focus", "confusion", "confusion_floor", "shortlist_recall", "inflation", "refinement_gain")
         for position, value in ((0.0, 0.4 + shift), (1.0, 0.8 + shift))
     ],
 )
@@ -165,6 +197,9 @@ FRAMES = Frames(
     metrics=METRICS,
     index_metrics=INDEX_METRICS,
     contrasts=CONTRASTS,
+    verdicts=VERDICTS,
+    phase_metrics=PHASE_METRICS,
+    phase_contrasts=PHASE_CONTRASTS,
     costs=COSTS,
     sample=SAMPLE,
 )
