@@ -256,8 +256,9 @@ class CharacterizeConfig(Section):
     max_documents: int = Field(200, ge=1, description="Test documents whose steps are embedded; drawn with the seed.")
     positions: int = Field(10, ge=2, le=100, description="Bins of relative position.")
     near_miss_count: int = Field(10, ge=1, le=200, description="Labels in N(x): nearest non-targets of the targets.")
-    equivalence_margin: Fraction = Field(
-        0.05, description="A phase asked for alone does as well as with the other if the difference lies within this, either way."
+    equivalence_frac: Fraction = Field(
+        0.1,
+        description="A phase asked for alone does as well if it differs by no more than this share of what both reach together.",
     )
     bootstrap_count: int = Field(1000, ge=10, le=100_000, description="Resamples of an interval, over documents.")
     seed: int = Field(0, description="Draws the documents and the resamples.")

@@ -44,12 +44,12 @@ OPENINGS = {
 
 @dataclass(frozen=True)
 class Asked:
-    """Whose traces they are, and how intervals are drawn and judged."""
+    """Whose traces they are, how intervals are drawn, and the share of a value that two equal ones may differ by."""
 
     teacher: str
     resample_count: int
     seed: int
-    margin: float
+    equal_frac: float
 
 
 @dataclass(frozen=True)
@@ -144,8 +144,11 @@ def isolated(scores: VariantScores, differences: Mapping[Difference, Mean], aske
     found, kept = (differences[key] for key in wanted)
     lists = f"phase 1 alone shortlists {alone}% of the targets, both phases in one answer {whole}%, difference {_points(found)}"
     rest = f"phase 2 alone on that shortlist answers with an F1 of {answers}, both {together}, difference {_points(kept)}"
-    parts = [is_equal(lists, found, asked.margin), is_equal(rest, kept, asked.margin)]
-    return _verdict("isolated", parts, asked, f" As well means within {100 * asked.margin:g} points, interval and all.")
+    margins = [asked.equal_frac * float(scores.values[WHOLE, metric].mean()) for _, _, metric in wanted]
+    parts = [is_equal(lists, found, margins[0]), is_equal(rest, kept, margins[1])]
+    means = " and ".join(f"{100 * margin:.1f}" for margin in margins)
+    note = f" As well means an interval within {means} points: {100 * asked.equal_frac:g}% of what both reach in one answer."
+    return _verdict("isolated", parts, asked, note)
 
 
 def complementary(scores: VariantScores, differences: Mapping[Difference, Mean], asked: Asked) -> Verdict:
@@ -160,13 +163,13 @@ def complementary(scores: VariantScores, differences: Mapping[Difference, Mean],
     if own is None or lists is None or strangers is None:
         return _unmeasured("complementary", asked, _missing(scores, (WHOLE, LIST_ALONE, ON_OWN, ON_STRANGER)))
     compared = [
-        ("phase 2 on the teacher's own shortlist beats the first labels of that shortlist by", own),
-        ("and phase 2 on a stranger's shortlist by", strangers),
-        ("both in one answer beat phase 1's first labels by", negated(lists)),
-        *([("and phase 2 on the index's shortlist by", negated(of_index))] if of_index is not None else []),
+        ("phase 2 on the teacher's own shortlist minus the first labels of that shortlist", own),
+        ("phase 2 on its own shortlist minus phase 2 on a stranger's", strangers),
+        ("both in one answer minus phase 1's first labels", negated(lists)),
+        *([("both in one answer minus phase 2 on the index's shortlist", negated(of_index))] if of_index is not None else []),
     ]
-    parts = [is_above(f"{words} {_points(mean)}", mean) for words, mean in compared]
-    return _verdict("complementary", parts, asked, " Points are of F1, precision and recall in one.")
+    parts = [is_above(f"{words}: {_points(mean)}", mean) for words, mean in compared]
+    return _verdict("complementary", parts, asked, " Points are of F1, precision and recall in one; each must be above 0.")
 
 
 def _differences(pairs: Sequence[Pair], asked: Asked, sign: int) -> list[Mean]:

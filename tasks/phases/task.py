@@ -54,7 +54,7 @@ def characterize_text(run: RunRef, inputs: StageInputs, characterize: Characteri
     measured = list(measure_traces(run, inputs, traces, characterize, embed))
     names = ("core_traces", "core_shortlist", "core_answers", "core_relevance")
     teacher = ", ".join(sorted(chosen["teacher"].unique()))
-    asked = Asked(teacher, characterize.bootstrap_count, characterize.seed, characterize.equivalence_margin)
+    asked = Asked(teacher, characterize.bootstrap_count, characterize.seed, characterize.equivalence_frac)
     found = judge_phases(measured, TraceLists(*(tables[name] for name in names)), SYSTEM, asked)
     for verdict in found.verdicts.iter_rows(named=True):
         logger.info("%s %s: %s", verdict["claim"], verdict["standing"], verdict["sentence_text"])

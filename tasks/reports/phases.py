@@ -101,7 +101,7 @@ def variant_charts(values: Values) -> list[DotChart]:
     charts = []
     for metric, title in ((RECALL, "Shortlist recall"), (F1, "Answer F1, precision and recall in one")):
         found = {variant: values[variant, metric] for variant in VARIANTS if (variant, metric) in values}
-        marks = [Mark(VARIANTS[name][0], *(100 * part for part in value), SHAPE) for name, value in found.items()]
+        marks = [Mark(VARIANTS[name][0], 100 * mean, 100 * low, 100 * high, SHAPE) for name, (mean, low, high) in found.items()]
         if marks:
             charts.append(dot_chart(f"variants-{metric.replace('_', '-')}", title, "percent", marks))
     return charts
@@ -126,8 +126,8 @@ def contrast_charts(contrasts: pl.DataFrame) -> list[DotChart]:
 
 
 def _mark(variant: str, row: Mapping[str, float]) -> Mark:
-    ends = (100 * row[name] for name in ("difference", "ci_low", "ci_high"))
-    return Mark(VARIANTS[variant][0], *ends, SHAPE, p_text(row["p_value"]))
+    mean, low, high = (100 * row[name] for name in ("difference", "ci_low", "ci_high"))
+    return Mark(VARIANTS[variant][0], mean, low, high, SHAPE, p_text(row["p_value"]))
 
 
 def gain_chart(trajectories: pl.DataFrame) -> list[LineChart]:

@@ -15,7 +15,7 @@ from tasks.phases.claims import (
 from tasks.phases.intervals import Mean, Values
 from tasks.phases.variants import VariantScores, mean_differences
 
-ASKED = Asked("some-model", 200, 0, 0.05)
+ASKED = Asked("some-model", 200, 0, 0.1)
 
 
 def mean(low: float, high: float, count: int = 40) -> Mean:
@@ -110,7 +110,13 @@ def test_isolated_holds_where_both_differences_lie_within_the_margin() -> None:
     assert verdict.standing == "holds"
     assert "phase 1 alone shortlists 75.0% of the targets, both phases in one answer 75.0%" in verdict.sentence
     assert "answers with an F1 of 50.0, both 50.0, difference +0.0 points" in verdict.sentence
-    assert verdict.sentence.endswith("As well means within 5 points, interval and all.")
+    assert verdict.sentence.endswith("within 7.5 and 5.0 points: 10% of what both reach in one answer.")
+
+
+@pytest.mark.parametrize(("level", "standing"), [(0.453, "holds"), (0.447, "fails"), (0.553, "fails")])
+def test_isolated_allows_a_share_of_what_both_reach_either_way(level: float, standing: str) -> None:
+    made = scores(GOOD | {"phase-2-teacher": level})
+    assert isolated(made, mean_differences(made, 100, 0), ASKED).standing == standing
 
 
 def test_isolated_fails_by_the_part_that_fails() -> None:

@@ -8,7 +8,7 @@ from tasks.phases.findings import judge_phases, near_miss_rows, trajectory_rows,
 from tasks.phases.near_misses import NONE_NEAR, NearMisses
 from tasks.phases.variants import TraceLists
 
-ASKED = Asked("some-model", 100, 0, 0.05)
+ASKED = Asked("some-model", 100, 0, 0.1)
 NOTHING = TraceLists(CORE_TRACES.empty(), CORE_SHORTLIST.empty(), CORE_ANSWERS.empty(), CORE_RELEVANCE.empty())
 NEAR = NearMisses(np.array([7, 3], np.int32), np.array([0.75, 0.5], np.float32))
 

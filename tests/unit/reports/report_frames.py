@@ -81,12 +81,13 @@ PHASE_CONTRASTS = table(
 VERDICTS = table(
     "out_verdicts",
     [
-        {"system": "teacher", "claim": claim, "standing": standing, "sentence_text": f"{claim}: {ATTACK}"}
-        | {"difference": 0.1, "ci_low": 0.05, "ci_high": 0.15, "document_count": 40}
-        | RUN
+        {
+            "system": "teacher", "claim": claim, "standing": standing, "sentence_text": f"{claim}: {ATTACK}",
+            "difference": 0.1, "ci_low": 0.05, "ci_high": 0.15, "document_count": 40, **RUN,
+        }
         for claim, standing in (("focus_early", "holds"), ("isolated", "undecided"), ("complementary", "fails"))
     ],
-)
+)  # fmt: skip
 DOCUMENTS = table(
     "core_documents",
     [
