@@ -1,5 +1,6 @@
 """The model card of a student: what it is, what it was trained on, how well it does on development documents."""
 
+from tasks.students.calibration import MEASURED_COUNT, Calibration
 from tasks.students.packing import StudentDescription
 
 LEARNT = {
@@ -30,10 +31,14 @@ orders the best {shortlist_size}. It learnt from {learnt}.
 ## On the development documents, against known targets
 {metrics}
 
+## Probabilities
+{calibration}
+
 ## Use
-`model.safetensors` holds the weights, and a memory of the training documents (vectors, hashed words, labels) that votes for
-labels. It has no weight of its own for a label: labels that are added later are scored too, labels that are gone are not.
-`config.json` says what it needs. Scores are comparable within one document only.
+`ctd tag FOLDER IN OUT` labels a Parquet, JSONL or CSV file. The label index and the embedder are not in this folder:
+`config.json` names them. `model.safetensors` holds the weights, and a memory of the training documents (vectors, hashed
+words, labels) that votes for labels. It has no weight of its own for a label: labels that are added later are scored too,
+labels that are gone are not. Scores are comparable within one document only, probabilities between documents.
 
 ## Limits
 It is as good as its supervision: it repeats the teacher's habits and mistakes. Labels that few training documents have, and
@@ -42,11 +47,32 @@ memory holds derived numbers; this project does not know it.
 """
 
 
+HELD = """A probability says how likely its supervision ({learnt}) names the label for a document it has an answer for, not how
+likely the label is right. The {form} form was fitted on {fit_document_count} development documents with an answer. On
+{held_document_count} others its log loss is {log_loss_nats:.4f} nats a label of the shortlist, and over the first {count} labels
+of each the expected calibration error is {error:.4f} (95% interval {low:.4f} to {high:.4f}; chance alone gives
+{error_if_perfect:.4f} there)."""
+
+NOT_HELD = (
+    "None: too few development documents have an answer. `ctd tag` needs them: trace more documents, or raise distill.dev_frac."
+)
+
+
 def write_card(description: StudentDescription) -> str:
     """The card as Markdown."""
     metrics = "\n".join(f"- {name}: {value:.3f}" for name, value in description.dev_metrics.items())
     values = description.model_dump() | {
         "learnt": LEARNT[description.system],
         "metrics": metrics or "None of them has a known target.",
+        "calibration": describe_calibration(description.calibration, description.system),
     }
     return CARD.format(**values)
+
+
+def describe_calibration(calibration: Calibration | None, system: str) -> str:
+    """What the probabilities mean and how well they hold, as Markdown."""
+    if calibration is None:
+        return NOT_HELD
+    low, high = calibration.error_ci
+    source = "known targets" if system == "supervised" else "the teacher's final labels"
+    return HELD.format(**calibration.model_dump(), learnt=source, count=MEASURED_COUNT, low=low, high=high)

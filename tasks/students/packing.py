@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from schemas.errors import StorageError
+from tasks.students.calibration import Calibration
 from tasks.students.candidates import Student
 from tasks.students.features import EVIDENCE, FEATURES, Memory
 from tasks.students.matrices import Matrix, fill_matrix, sparse
@@ -17,8 +18,22 @@ from tasks.students.networks import Refiner, Shortlister
 Arrays = dict[str, NDArray[np.generic]]
 
 
+class LabelReference(BaseModel):
+    """The label index a student was trained with: where it stands below the data root, and the embedders by content."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    label_embedder: str
+    document_embedder: str
+
+
 class StudentDescription(BaseModel):
-    """What a student is, what it was trained on, and what it needs to serve."""
+    """What a student is, what it was trained on, and what it needs to serve.
+
+    `label_index` and `calibration` are null in folders older than both; `calibration` also where too few development
+    documents have an answer.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,6 +65,14 @@ class StudentDescription(BaseModel):
     parameter_count: int
     train_cpu_s: float
     remembered_uids: tuple[str, ...]
+    precision: Literal["float32", "bfloat16"] = "float32"
+    label_index: LabelReference | None = None
+    calibration: Calibration | None = None
+
+    @property
+    def name(self) -> str:
+        """The student's folder."""
+        return f"{self.system}-seed{self.seed}"
 
 
 def parameter_count(student: Student) -> int:
@@ -100,8 +123,9 @@ def unpack_student(arrays: Arrays, description: StudentDescription, label_uids: 
             network.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in found.items()})
         memory = _unpack_memory(arrays, description.remembered_uids, label_uids)
     except (KeyError, RuntimeError, ValueError) as exc:
-        name = f"{description.system}-seed{description.seed}"
-        raise StorageError(f"student {name}: weights and description differ ({exc}); run `ctd distill` again") from exc
+        raise StorageError(
+            f"student {description.name}: weights and description differ ({exc}); run `ctd distill` again"
+        ) from exc
     return Student(shortlister, refiner, memory)
 
 

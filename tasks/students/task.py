@@ -24,13 +24,14 @@ from schemas.tables import CORE_PREDICTIONS, CORE_TRAIN_STEPS
 from tasks.labels.embedder import label_text
 from tasks.labels.lexical import LexicalIndex
 from tasks.labels.progress import log_progress
-from tasks.labels.search import LabelIds, Vectors
+from tasks.labels.search import LabelIds, Ranking, Vectors
 from tasks.labels.task import open_embedder, open_label_index
+from tasks.students.calibration import calibrate
 from tasks.students.candidates import Texts
 from tasks.students.card import write_card
 from tasks.students.features import count_words, find_wording
 from tasks.students.methods import Plan, plan_students
-from tasks.students.packing import StudentDescription, pack_student, parameter_count, unpack_student
+from tasks.students.packing import LabelReference, StudentDescription, pack_student, parameter_count, unpack_student
 from tasks.students.prediction import list_predictions, measure_ranking, predict_labels
 from tasks.students.supervision import (
     Pairs,
@@ -87,6 +88,7 @@ class Workroom:
     embed: EmbedConfig
     fingerprint: str
     labels_hash: str
+    label_index: LabelReference
 
 
 @task(cache_policy=NO_CACHE)
@@ -103,8 +105,8 @@ def train_students(run: RunRef, inputs: StageInputs, distill: DistillConfig, emb
     material = read_material(run, inputs, documents, embed)
     plans = plan_students(read_teacher(material, inputs), material.gold, distill)
     folder = artifact_path(run.root_path, run.run_id, "distill", "students")
-    labels_hash = inputs.tables["core_labels"].content_hash
-    room = Workroom(run, folder, distill, embed, fingerprint(inputs, distill, embed), labels_hash)
+    labels_hash, index = inputs.tables["core_labels"].content_hash, refer_to_index(run, inputs, embed)
+    room = Workroom(run, folder, distill, embed, fingerprint(inputs, distill, embed), labels_hash, index)
     missing = make_students(room, material, plans)
     losses = pl.concat(load_losses(folder / plan.name) for plan in plans).with_columns(dataset=pl.lit(run.dataset))
     table = write_table(run, "distill", CORE_TRAIN_STEPS, CORE_TRAIN_STEPS.conform(losses))
@@ -197,6 +199,15 @@ def fingerprint(inputs: StageInputs, distill: DistillConfig, embed: EmbedConfig)
     return hashlib.sha256("\n".join([settings, embed.model_dump_json(), *hashes]).encode()).hexdigest()
 
 
+def refer_to_index(run: RunRef, inputs: StageInputs, embed: EmbedConfig) -> LabelReference:
+    """Where the label index stands below the data root, and what it and the documents are embedded with."""
+    return LabelReference(
+        path=Path(inputs.artifacts["label_index"].path).relative_to(run.root_path).as_posix(),
+        label_embedder=open_embedder(run, embed, embed.label_tokens).identity,
+        document_embedder=open_embedder(run, embed, embed.document_tokens).identity,
+    )
+
+
 def is_finished(path: Path, expected: str) -> bool:
     """True if a whole student of this fingerprint stands at `path`; a damaged one is trained again."""
     try:
@@ -224,7 +235,9 @@ def make_student(room: Workroom, material: Material, plan: Plan) -> None:
     train, dev = plan.split(distill.dev_frac)
     texts, supervision = material.texts.take(train), plan.supervision.take(train)
     student, losses = train_student(texts, supervision, vectors, distill, plan.phases, plan.seed)
-    ranking = predict_labels(student, material.texts.take(dev), label_ids, vectors, distill.shortlist_size, DEV_COUNT)
+    size = distill.shortlist_size
+    ranking = predict_labels(student, material.texts.take(dev), label_ids, vectors, size, max(size, DEV_COUNT))
+    shortlist = Ranking(ranking.label_ids[:, :size], ranking.scores[:, :size])
     metrics = measure_ranking(ranking, label_ids, material.gold.answers[dev])
     arrays, uids = pack_student(student, material.label_uids)
     description = StudentDescription(
@@ -246,6 +259,9 @@ def make_student(room: Workroom, material: Material, plan: Plan) -> None:
         parameter_count=parameter_count(student),
         train_cpu_s=time.thread_time() - started,
         remembered_uids=uids,
+        precision=room.embed.precision,
+        label_index=room.label_index,
+        calibration=calibrate(shortlist, label_ids, plan.supervision.answers[dev], plan.seed),
         **distill.model_dump(include=set(DESCRIBED_SETTINGS)),
     )
     rows = pl.DataFrame([asdict(loss) for loss in losses]).with_columns(system=pl.lit(plan.system), seed=pl.lit(plan.seed))

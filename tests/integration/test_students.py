@@ -14,9 +14,10 @@ from schemas.refs import RunRef, StageInputs, StageResult, TableRef
 from schemas.tables import TABLES
 from tasks.labels.embedder import hash_text
 from tasks.labels.task import open_embedder
+from tasks.students.packing import StudentDescription
 from tasks.students.task import predict_students, train_students
 from tests.support.label_indexes import save_exact_index
-from warehouse.checkpoints import keep_only
+from warehouse.checkpoints import keep_only, load_description
 from warehouse.layout import artifact_path
 from warehouse.parquet import artifact_ref, read_table, write_table
 
@@ -130,6 +131,20 @@ def test_train_students_writes_whole_folders_and_losses(stage: Stage) -> None:
     assert set(losses["component"]) == {"shortlister", "refiner"}
     assert set(losses.filter(pl.col("system") == "answers")["loss_name"]) == {"answer_loss", "total_loss"}
     assert result.cost.rejected_count == 1  # the trace whose answer does not link
+
+
+def test_train_students_says_where_labels_and_embedders_are(stage: Stage) -> None:
+    stage.train(ONE_METHOD)
+    found = load_description(folder(stage) / "mechanistic-seed0", StudentDescription)
+    assert found.label_index is not None
+    assert stage.run.root_path / found.label_index.path == Path(stage.inputs.artifacts["label_index"].path)
+    assert found.label_index.document_embedder == open_embedder(stage.run, EMBED, EMBED.document_tokens).identity
+    assert found.calibration is None  # 4 development documents
+
+
+def test_train_students_without_development_documents_gives_no_calibration(stage: Stage) -> None:
+    stage.train(ONE_METHOD.model_copy(update={"dev_frac": 0.0}))
+    assert load_description(folder(stage) / "mechanistic-seed0", StudentDescription).calibration is None
 
 
 def test_train_students_is_bit_equal_on_a_rerun_from_nothing(stage: Stage) -> None:

@@ -5,6 +5,7 @@ import pytest
 from schemas.config import DistillConfig
 from schemas.errors import StorageError
 from tasks.labels.search import NO_LABEL, Ranking
+from tasks.students.calibration import Calibration
 from tasks.students.candidates import Student, Texts
 from tasks.students.card import write_card
 from tasks.students.matrices import Matrix, empty_matrix, fill_matrix
@@ -126,3 +127,12 @@ def test_write_card_says_what_was_learnt_and_measured(student: Student, system: 
     assert f"# {system}, seed 0" in card
     assert "precision_at_1: 0.500" in card
     assert "{" not in card
+
+
+def test_write_card_says_how_well_probabilities_hold_or_that_there_are_none(student: Student) -> None:
+    held = Calibration(
+        form="sigmoid", numbers=(1.0, 0.5), fit_document_count=60, held_document_count=61, log_loss_nats=0.11, error=0.02,
+        error_ci=(0.01, 0.03), error_if_perfect=0.015,
+    )  # fmt: skip
+    assert "0.0200 (95% interval 0.0100 to 0.0300" in write_card(describe(student, ()).model_copy(update={"calibration": held}))
+    assert "None: too few development documents" in write_card(describe(student, ()))
