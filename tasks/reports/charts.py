@@ -91,7 +91,7 @@ class Line:
 
 @dataclass(frozen=True)
 class LineChart:
-    """Curves over one axis."""
+    """Curves over one axis; `note` stands below its title."""
 
     slug: str
     title: str
@@ -106,6 +106,7 @@ class LineChart:
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     data: Grid
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -202,11 +203,29 @@ def _mark_grid(slug: str, title: str, unit: str, marks: Sequence[Mark], digits: 
 
 
 def line_chart(
-    slug: str, title: str, x_label: str, series: Sequence[Series], digits: int = 3, x_range: tuple[float, float] | None = None
+    slug: str,
+    title: str,
+    x_label: str,
+    series: Sequence[Series],
+    digits: int = 3,
+    x_range: tuple[float, float] | None = None,
+    x_ticks: Sequence[tuple[float, str]] | None = None,
+    y_range: tuple[float, float] | None = None,
 ) -> LineChart:
-    """Curves with bands; a gap in the values is a gap in the line. `x_range` None: from the data."""
+    """Curves with bands; a gap in the values is a gap in the line.
+
+    Args:
+        slug: prefix of the ids on the page.
+        title: what is shown.
+        x_label: what the axis holds.
+        series: the curves.
+        digits: decimals of the values in words.
+        x_range: both ends of the axis; None: from the data.
+        x_ticks: labelled places on the axis; None: round numbers.
+        y_range: both ends of the upright axis; None: from the data.
+    """
     points = [p for s in series for p in s.points]
-    y_low, y_high = value_range([v for p in points for v in (p.y, p.low, p.high)])
+    y_low, y_high = y_range or value_range([v for p in points for v in (p.y, p.low, p.high)])
     x_low, x_high = x_range or value_range(p.x for p in points)
     left, top = 50.0, 8.0
     bottom, right = top + PLOT_HEIGHT, WIDTH - 12
@@ -223,10 +242,14 @@ def line_chart(
         top=top,
         bottom=bottom,
         lines=tuple(_line(s, -1 if s.is_reference else next(own) % STYLE_COUNT, across, up) for s in series),
-        x_ticks=axis_ticks(across, 5) if points else (),
+        x_ticks=_x_ticks(across, x_ticks) if points else (),
         y_ticks=axis_ticks(up, 5) if points else (),
         data=_series_grid(slug, title, x_label, series, digits),
     )
+
+
+def _x_ticks(across: Scale, labelled: Sequence[tuple[float, str]] | None) -> tuple[Tick, ...]:
+    return axis_ticks(across, 5) if labelled is None else tuple(Tick(across.at(x), text) for x, text in labelled)
 
 
 def unbroken(points: Sequence[Point]) -> tuple[tuple[Point, ...], ...]:

@@ -8,6 +8,8 @@ import polars as pl
 from schemas.stages import MAIN_WRITERS, PRODUCERS
 from tasks.reports.cells import Grid
 from tasks.reports.charts import BarChart, DotChart, LineChart
+from tasks.reports.head_map import HeadMap
+from tasks.reports.inset import Inset
 from tasks.reports.sample import TraceFrames, TraceView
 
 
@@ -42,6 +44,12 @@ class Frames:
     verdicts: pl.DataFrame | None = None
     phase_metrics: pl.DataFrame | None = None
     phase_contrasts: pl.DataFrame | None = None
+    head_scores: pl.DataFrame | None = None
+    head_profiles: pl.DataFrame | None = None
+    patch_effects: pl.DataFrame | None = None
+    attention_insets: pl.DataFrame | None = None
+    head_trajectories: pl.DataFrame | None = None
+    head_verdicts: pl.DataFrame | None = None
     costs: pl.DataFrame | None = None
     sample: TraceFrames | None = None
 
@@ -53,10 +61,11 @@ class Section:
     slug: str
     title: str
     notes: tuple[str, ...] = ()
-    charts: tuple[DotChart | LineChart | BarChart, ...] = ()
+    charts: tuple[DotChart | LineChart | BarChart | HeadMap, ...] = ()
     grids: tuple[Grid, ...] = ()
     traces: tuple[TraceView, ...] = ()
     lead_grids: tuple[Grid, ...] = ()
+    insets: tuple[Inset, ...] = ()
 
 
 def missing_note(table: str, dataset: str) -> str:

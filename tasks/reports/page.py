@@ -4,6 +4,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tasks.reports.charts import BarChart, DotChart, LineChart
 from tasks.reports.frames import Facts, Frames
+from tasks.reports.head_map import HeadMap
 from tasks.reports.sections import header_facts, sections, summary
 
 TEMPLATE = "report.html.jinja"
@@ -36,4 +37,5 @@ def _environment() -> Environment:
     environment.tests["dot_chart"] = lambda chart: isinstance(chart, DotChart)
     environment.tests["line_chart"] = lambda chart: isinstance(chart, LineChart)
     environment.tests["bar_chart"] = lambda chart: isinstance(chart, BarChart)
+    environment.tests["head_map"] = lambda chart: isinstance(chart, HeadMap)
     return environment

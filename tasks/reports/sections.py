@@ -6,6 +6,7 @@ from tasks.reports.cells import count_text
 from tasks.reports.contrasts import collect_contrasts, contrast_charts, contrast_grid, contrast_sentence
 from tasks.reports.curves import loss_charts, trajectory_charts
 from tasks.reports.frames import Facts, Frames, Section, missing_note
+from tasks.reports.head_sections import head_sections
 from tasks.reports.phases import phase_section
 from tasks.reports.quality import boundary_chart, cost_grid, format_grid, reject_grid, teacher_grid
 from tasks.reports.results import (
@@ -50,6 +51,7 @@ def sections(facts: Facts, frames: Frames) -> tuple[Section, ...]:
         segment_section(facts, frames.metrics),
         phase_section(facts, frames),
         trajectory_section(facts, frames.trajectories),
+        *head_sections(facts, frames),
         trace_section(facts, frames),
         training_section(facts, frames.train_steps),
         index_section(facts, frames.index_metrics),

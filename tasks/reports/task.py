@@ -59,6 +59,12 @@ def read_frames(inputs: StageInputs, sample_count: int) -> Frames:
         verdicts=_read(inputs, "out_verdicts"),
         phase_metrics=_read(inputs, "characterize:out_metrics"),
         phase_contrasts=_read(inputs, "characterize:out_contrasts"),
+        head_scores=_read(inputs, "core_head_scores"),
+        head_profiles=_read(inputs, "core_head_profiles"),
+        patch_effects=_read(inputs, "core_patch_effects"),
+        attention_insets=_read(inputs, "core_attention_insets"),
+        head_trajectories=_read(inputs, "heads:core_trajectories"),
+        head_verdicts=_read(inputs, "heads:out_verdicts"),
         costs=_read(inputs, "out_costs"),
         sample=None if traces is None else read_sample(inputs, sample_traces(traces, sample_count)),
     )

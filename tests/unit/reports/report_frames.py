@@ -186,6 +186,85 @@ def cost(stage: str, requests: int, usd: float | None, tokens: int | None, is_re
 
 
 COSTS = table("out_costs", [cost("ingest", 0, None, 0, is_reused=True), cost("trace", 2, None, 500)])
+MODEL = {"model": "decoder"}
+HEAD_SCORES = table(
+    "core_head_scores",
+    [
+        MODEL | {
+            "layer": layer, "head": head, "kurtosis": 4.0, "anchor_alignment": 0.5, "qk_refinement": 0.1, "ov_helpfulness": 0.2,
+            "coarse_score": coarse, "coarse_ci_low": coarse - 0.5, "coarse_ci_high": coarse + 0.5, "refine_score": refine,
+            "refine_ci_low": None if refine is None else refine - 0.001, "document_count": 40,
+            "refine_ci_high": None if refine is None else refine + 0.001,
+        }
+        for layer, head, coarse, refine in (
+            (0, 0, 8.0, 0.001), (0, 1, 2.0, -0.02), (0, 2, 0.1, None), (1, 0, -4.0, 0.004), (1, 1, -1.0, 0.0), (1, 2, 3.0, 0.016)
+        )
+    ],
+)  # fmt: skip
+
+
+def profile(score: str, summary: str, layer: int, value: float) -> dict[str, object]:
+    """A row of `core_head_profiles` with an interval of 0.1 either side."""
+    ends = {"value": value, "ci_low": value - 0.1, "ci_high": value + 0.1, "document_count": 40}
+    return MODEL | {"score_name": score, "summary": summary, "layer": layer} | ends
+
+
+HEAD_PROFILES = table(
+    "core_head_profiles",
+    [profile(score, "layer_mean", layer, 1.5 - layer) for score in ("coarse_score", "refine_score") for layer in (0, 1)]
+    + [profile("coarse_score", "layer_order", -1, -0.4), profile("refine_score", "layer_order", -1, 0.05)]
+    + [profile("coarse_score", "split_half", -1, 0.85), profile("refine_score", "split_half", -1, 0.3)],
+)
+
+
+def patch(head_set: str, head_count: int, effect: float | None, **other: object) -> dict[str, object]:
+    """A row of `core_patch_effects`: denoising the shortlist, clean 2 and corrupted 1, with an interval of 0.1 either side."""
+    value = 1.0 + (effect or 0.0)
+    ends = {"ci_low": value - 0.1, "ci_high": value + 0.1, "clean_value": 2.0, "corrupted_value": 1.0, "document_count": 48}
+    share = {} if effect is None else {"effect_frac": effect, "effect_ci_low": effect - 0.1, "effect_ci_high": effect + 0.1}
+    how = {"phase": "shortlist", "direction": "denoise", "corruption": "swap", "patched_part": "pattern", "draw": 0}
+    key = how | {"head_set": head_set, "head_count": head_count, "outcome_quantity": "margin", "value": value}
+    return MODEL | key | ends | share | other
+
+
+PATCH_EFFECTS = table(
+    "core_patch_effects",
+    [
+        patch(head_set, count, effect, phase=phase, direction=direction, outcome_quantity=quantity)
+        for phase, direction, quantity in (("refine", "noise", "confusion"), ("shortlist", "denoise", "margin"))
+        for head_set, count, effect in (("top", 3, 0.4), ("top", 8, 0.8), ("low", 3, 0.0), ("low", 8, None))
+    ]
+    + [patch("random", 3, effect, draw=draw) for draw, effect in enumerate((0.0, 0.1, 0.2))],
+)
+HOSTILE_TOKENS = ("<document>", ATTACK, "\u05d0\u05d1", "\u200b", "a\u202eb", "x\n", "heart")
+ATTENTION_INSETS = table(
+    "core_attention_insets",
+    [
+        MODEL | {
+            "document_id": "d1", "phase": phase, "layer": layer, "head": 0, "token_index": n, "token_text": text,
+            "attention_frac": frac, "is_anchor": text == "heart",
+        }
+        for phase, layer in (("refine", 1), ("shortlist", 0))
+        for n, (text, frac) in enumerate(zip(HOSTILE_TOKENS, (0.32, 0.16, 0.04, 0.02, 0.01, 0.005, 0.08), strict=True))
+    ],
+)  # fmt: skip
+HEAD_TRAJECTORIES = table(
+    "core_trajectories",
+    [
+        {"system": "decoder", "document_id": uid, "quantity": quantity, "position": x, "value": value + shift, "step_count": 2}
+        for uid, shift in (("d1", 0.0), ("d2", 0.1))
+        for quantity in ("shortlist_attention_frac", "near_miss_attention_frac", "ov_helpfulness", "focus", "confusion")
+        for x, value in ((0.0, 0.2), (1.0, 0.4))
+    ],
+)
+HEAD_VERDICTS = table(
+    "out_verdicts",
+    [
+        {"system": "decoder", "claim": claim, "standing": standing, "sentence_text": f"{claim}: said.", "document_count": 48}
+        | RUN
+        for claim, standing in (("shortlist_heads_needed", "holds"), ("refine_heads_needed", "undecided"))
+    ],
+)
 SAMPLE = TraceFrames(TRACES, RAW, STEPS, SHORTLIST, ANSWERS, DOCUMENTS, LABELS, RELEVANCE)
 FRAMES = Frames(
     documents=DOCUMENTS,
@@ -201,6 +280,12 @@ FRAMES = Frames(
     verdicts=VERDICTS,
     phase_metrics=PHASE_METRICS,
     phase_contrasts=PHASE_CONTRASTS,
+    head_scores=HEAD_SCORES,
+    head_profiles=HEAD_PROFILES,
+    patch_effects=PATCH_EFFECTS,
+    attention_insets=ATTENTION_INSETS,
+    head_trajectories=HEAD_TRAJECTORIES,
+    head_verdicts=HEAD_VERDICTS,
     costs=COSTS,
     sample=SAMPLE,
 )

@@ -111,7 +111,8 @@ def test_render_page_without_any_table_says_how_to_get_each() -> None:
     outline = Outline(page)
     assert outline.open == [] and not outline.named("table") and not outline.named("figure")
     commands = set(re.findall(r"“(ctd [^”]+)”", page))
-    assert commands == {f"ctd {c}" for c in ("evaluate toy", "characterize toy", "parse toy", "distill toy", "index toy", "run")}
+    named = ("evaluate", "characterize", "parse", "distill", "index", "decoder")
+    assert commands == {*(f"ctd {c} toy" for c in named), "ctd heads toy --model decoder", "ctd run"}
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Frames)])

@@ -1,0 +1,156 @@
+"""Which heads shortlist and which refine: maps, profiles by layer and how far the ranking can be trusted."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import polars as pl
+
+from tasks.reports.cells import Cell, Grid, decimal_text, finite, range_text
+from tasks.reports.charts import LineChart, Point, Series, line_chart
+from tasks.reports.head_map import HeadMap, head_map, head_name
+
+TOP_COUNT = 10
+SIGNIFICANT_DIGITS = 3
+MOST_DIGITS = 9
+LAYER_TICKS = 10
+
+
+@dataclass(frozen=True)
+class ScoreKind:
+    """One of the two head scores: its name, its columns, and the factors it is made of with their names."""
+
+    name: str
+    column: str
+    low: str
+    high: str
+    phase: str
+    factors: tuple[tuple[str, str], ...]
+
+
+COARSE = ScoreKind(
+    "CoarseScore",
+    "coarse_score",
+    "coarse_ci_low",
+    "coarse_ci_high",
+    "shortlist",
+    (("kurtosis", "excess kurtosis"), ("anchor_alignment", "anchor alignment")),
+)
+REFINE = ScoreKind(
+    "RefineScore",
+    "refine_score",
+    "refine_ci_low",
+    "refine_ci_high",
+    "refine",
+    (("qk_refinement", "QK-refinement"), ("ov_helpfulness", "OV-helpfulness")),
+)
+KINDS = (COARSE, REFINE)
+
+
+def decimals_for(values: Iterable[float | None]) -> int:
+    """Decimals that show the largest of the values with three significant digits."""
+    largest = max((abs(v) for v in values if v is not None and finite(v) is not None), default=0.0)
+    if largest == 0:
+        return SIGNIFICANT_DIGITS - 1
+    return min(MOST_DIGITS, max(0, SIGNIFICANT_DIGITS - 1 - math.floor(math.log10(largest))))
+
+
+def ranked(scores: pl.DataFrame, kind: ScoreKind) -> pl.DataFrame:
+    """The heads of one model, highest score first; those without one last; with the column `rank`, from 1."""
+    value = pl.when(pl.col(kind.column).is_finite()).then(pl.col(kind.column))
+    order = scores.with_columns(value.alias(kind.column)).sort(kind.column, "layer", "head", descending=[True, False, False])
+    ordered = order.sort(pl.col(kind.column).is_null(), maintain_order=True)
+    return ordered.with_columns(pl.int_range(1, pl.len() + 1).alias("rank"))
+
+
+def score_map(scores: pl.DataFrame, kind: ScoreKind, slug: str) -> HeadMap:
+    """The map of one score of one model (`core_head_scores`), with the ten highest heads as its table."""
+    heads = ranked(scores, kind)
+    top = heads.filter(pl.col(kind.column).is_not_null()).head(TOP_COUNT)
+    values = {(layer, head): value for layer, head, value in heads.select("layer", "head", kind.column).iter_rows()}
+    digits = decimals_for(values.values())
+    chosen = frozenset(top.select("layer", "head").iter_rows())
+    return head_map(slug, f"{kind.name} of every head", values, chosen, digits, top_grid(scores, kind, slug))
+
+
+def top_grid(scores: pl.DataFrame, kind: ScoreKind, slug: str) -> Grid:
+    """The ten heads of highest score with interval, factors, and their place by the other score."""
+    other = REFINE if kind is COARSE else COARSE
+    places = {(layer, head): rank for layer, head, rank in ranked(scores, other).select("layer", "head", "rank").iter_rows()}
+    top = ranked(scores, kind).filter(pl.col(kind.column).is_not_null()).head(TOP_COUNT)
+    digits = decimals_for(top[kind.column])
+    factors = [(column, decimals_for(top[column])) for column, _ in kind.factors]
+    rows = tuple(
+        (
+            Cell(head_name(row["layer"], row["head"])),
+            Cell(decimal_text(row[kind.column], digits), range_text(row[kind.low], row[kind.high], digits)),
+            *(Cell(decimal_text(row[column], decimals)) for column, decimals in factors),
+            Cell(f"{places[row['layer'], row['head']]:,} of {len(scores):,}"),
+        )
+        for row in top.iter_rows(named=True)
+    )
+    columns = ("head", f"{kind.name}, 95% interval", *(name for _, name in kind.factors), f"place by {other.name}")
+    return Grid(f"{slug}-top", f"The {len(rows)} heads of highest {kind.name}", columns, rows)
+
+
+def profile_chart(profiles: pl.DataFrame, kind: ScoreKind, slug: str) -> LineChart | None:
+    """The mean of a score over the heads of each layer, with its interval; None where it was not measured."""
+    rows = profiles.filter((pl.col("score_name") == kind.column) & (pl.col("summary") == "layer_mean")).sort("layer")
+    if rows.is_empty():
+        return None
+    points = tuple(Point(*row) for row in rows.select("layer", "value", "ci_low", "ci_high", "document_count").iter_rows())
+    digits = decimals_for(point.y for point in points)
+    first, last = points[0].x, points[-1].x
+    step = next(n for n in (1, 2, 5, 10, 20, 50, 100, 1000) if (last - first) / n <= LAYER_TICKS)
+    ticks = tuple((float(layer), f"L{layer}") for layer in rows["layer"].to_list() if layer % step == 0)
+    title = f"{kind.name} by layer, mean over its heads"
+    room = (first - 0.5, last + 0.5)
+    return line_chart(slug, title, "layer", [Series(kind.name, points)], digits, x_range=room, x_ticks=ticks)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """One summary of a score over the whole model, with its interval."""
+
+    value: float
+    low: float
+    high: float
+    document_count: int
+
+
+def _whole(profiles: pl.DataFrame, kind: ScoreKind, summary: str) -> Whole | None:
+    rows = profiles.filter((pl.col("score_name") == kind.column) & (pl.col("summary") == summary))
+    found = rows.select("value", "ci_low", "ci_high", "document_count")
+    return Whole(*found.row(0)) if len(found) else None
+
+
+def order_sentence(profiles: pl.DataFrame, kind: ScoreKind) -> str:
+    """Whether a score goes with the layer, by Spearman's correlation and its interval; empty where it was not measured."""
+    found = _whole(profiles, kind, "layer_order")
+    if found is None:
+        return ""
+    if found.low > 0 or found.high < 0:
+        reading = f"heads of {'late' if found.value > 0 else 'early'} layers score higher"
+    else:
+        reading = "the interval includes zero: no order of layers is shown"
+    return f"{kind.name} and layer: Spearman correlation {_interval_text(found)}; {reading}."
+
+
+def reliability_sentence(profiles: pl.DataFrame, kind: ScoreKind) -> str:
+    """How far two halves of the documents rank the heads alike; empty where it was not measured.
+
+    The words change at 0.8 and 0.5.
+    """
+    found = _whole(profiles, kind, "split_half")
+    if found is None:
+        return ""
+    words = "much alike" if found.value >= 0.8 else "partly alike" if found.value >= 0.5 else "hardly alike, so take it with care"
+    return (
+        f"Split-half reliability of {kind.name}: {_interval_text(found)}; two halves of {found.document_count:,} documents rank "
+        f"the heads {words}."
+    )
+
+
+def _interval_text(found: Whole) -> str:
+    interval = range_text(found.low, found.high, 2)
+    return decimal_text(found.value, 2) + (f" (95% interval {interval})" if interval else "")
