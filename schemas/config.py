@@ -363,6 +363,23 @@ class DistillConfig(Section):
     lambda_p2: float = Field(0.2, ge=0, description="Weight of the phase-2 term (prototype: 1.0 hurts, 0.2 helps).")
 
 
+class TagConfig(Section):
+    """Tagging files with a trained student."""
+
+    text_column: str | None = Field(
+        None, description="Column of texts; null: `document_text`, `text`, or `title` and `content`, whichever the file has."
+    )
+    id_column: str | None = Field(
+        None, description="Column that names documents; null: `document_id`, `uid`, `id`, or the line number."
+    )
+    top: int = Field(10, ge=1, le=1000, description="Labels a document; at most the student's shortlist.")
+    min_probability: Fraction = Field(0.0, description="Labels less probable than this are left out.")
+    max_reject_frac: Fraction = Field(0.05, description="Share of rows without a usable text above which nothing is tagged.")
+    part_documents: int = Field(
+        2048, ge=16, le=65_536, description="Documents tagged and stored together; a kill loses at most one part."
+    )
+
+
 class EvaluateConfig(Section):
     """Metrics and intervals."""
 
@@ -395,5 +412,6 @@ class PipelineConfig(Section):
     decoder: DecoderConfig = DecoderConfig()
     heads: HeadsConfig = HeadsConfig()
     distill: DistillConfig = DistillConfig()
+    tag: TagConfig = TagConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     report: ReportConfig = ReportConfig()
