@@ -74,7 +74,7 @@ class Part:
 
 def above_zero(mean: Mean) -> str:
     """How a claim of a positive difference stands: by the whole interval, and open below `MIN_DOCUMENTS`."""
-    if mean.document_count < MIN_DOCUMENTS or mean.low <= 0 < mean.high:
+    if mean.document_count < MIN_DOCUMENTS or mean.low <= 0 <= mean.high:
         return UNDECIDED
     return HOLDS if mean.low > 0 else FAILS
 
@@ -102,7 +102,7 @@ def is_equal(words: str, mean: Mean, margin: float) -> Part:
 
 def negated(mean: Mean) -> Mean:
     """The same comparison the other way round."""
-    return Mean(-mean.value, -mean.high, -mean.low, mean.p_value, mean.document_count)
+    return Mean(0.0 - mean.value, 0.0 - mean.high, 0.0 - mean.low, mean.p_value, mean.document_count)
 
 
 def focus_early(pairs: Sequence[Pair], asked: Asked) -> Verdict:
@@ -212,8 +212,19 @@ def _percents(scores: VariantScores, key: Difference) -> list[str]:
 
 
 def _number(mean: Mean) -> str:
-    return f"{mean.value:+.3f} (95% interval {mean.low:+.3f} to {mean.high:+.3f})"
+    return _with_interval(mean, 1.0, 3, "")
 
 
 def _points(mean: Mean) -> str:
-    return f"{100 * mean.value:+.1f} points (95% interval {100 * mean.low:+.1f} to {100 * mean.high:+.1f})"
+    return _with_interval(mean, 100.0, 1, " points")
+
+
+def _with_interval(mean: Mean, scale: float, digits: int, unit: str) -> str:
+    value, low, high = (_signed(scale * number, digits) for number in (mean.value, mean.low, mean.high))
+    return f"{value}{unit} (95% interval {low} to {high})"
+
+
+def _signed(number: float, digits: int) -> str:
+    """A number with its sign, a true minus; zero after rounding has none."""
+    text = f"{number:+.{digits}f}"
+    return text.replace("-", "\N{MINUS SIGN}") if float(text) else text[1:]
