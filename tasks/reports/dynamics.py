@@ -6,6 +6,7 @@ from schemas.fields import HEAD_QUANTITIES
 from tasks.reports.charts import LineChart, Point, Series, line_chart
 from tasks.reports.curves import X_LABEL, mean_by_position
 from tasks.reports.heads import decimals_for
+from tasks.reports.results import story_place
 
 ATTENTION = {"shortlist_attention_frac": "to the shortlist", "near_miss_attention_frac": "to near misses"}
 BESIDE = (
@@ -28,7 +29,7 @@ def dynamics_charts(trajectories: pl.DataFrame) -> tuple[LineChart, ...]:
         title = "Attention of the top refinement heads"
         charts.append(_chart("dynamics-attention", title, attention))
     if helps:
-        title = "OV-helpfulness of the top refinement heads: logits of margin"
+        title = "OV-helpfulness of the top refinement heads, logits"
         charts.append(_chart("dynamics-ov", title, helps))
     return tuple(charts)
 
@@ -40,8 +41,8 @@ def _chart(slug: str, title: str, series: list[Series]) -> LineChart:
 
 def _series(means: pl.DataFrame, quantity: str, label: str) -> list[Series]:
     rows = means.filter(pl.col("quantity") == quantity)
-    systems = rows["system"].unique().sort().to_list()
-    return [Series(_label(str(system), label, len(systems)), _points(rows, str(system))) for system in systems]
+    systems = sorted(rows["system"].unique(), key=story_place)
+    return [Series(_label(system, label, len(systems)), _points(rows, system)) for system in systems]
 
 
 def _label(system: str, label: str, system_count: int) -> str:

@@ -154,7 +154,7 @@ def _minus(rows: tuple[HeadRow, ...], width: float, height: float) -> tuple[str,
 
 
 def _legend(used: set[str], peak: float, digits: int) -> tuple[Swatch, ...]:
-    edges = [decimal_text(peak / 2**n, digits + 1) for n in range(SHADES, -1, -1)]  # peak / 16 ... peak
+    edges = [decimal_text(peak / 2**n, digits) for n in range(SHADES, -1, -1)]  # peak / 16 ... peak
     texts = {"z": f"nearer to zero than {edges[0]}", "none": NO_VALUE}
     for n in range(1, SHADES + 1):
         texts |= {f"p{n}": f"{edges[n - 1]} to {edges[n]}", f"n{n}": f"\N{MINUS SIGN}{edges[n]} to \N{MINUS SIGN}{edges[n - 1]}"}

@@ -58,8 +58,8 @@ def ranking_section(facts: Facts, scores: pl.DataFrame | None, profiles: pl.Data
         "says whether the model needs it.",
     ]
     if profiles is not None:
-        said = [f(profiles, kind) for kind in KINDS for f in (order_sentence, reliability_sentence)]
-        notes += [" ".join(text for text in said if text)] if any(said) else []
+        said = [f"{order_sentence(profiles, kind)} {reliability_sentence(profiles, kind)}".strip() for kind in KINDS]
+        notes += [text for text in said if text]
     maps = tuple(score_map(scores, kind, f"map-{kind.phase}") for kind in KINDS)
     curves = [] if profiles is None else [profile_chart(profiles, kind, f"profile-{kind.phase}") for kind in KINDS]
     return Section("heads", TITLES["heads"], tuple(notes), (*maps, *(curve for curve in curves if curve)))

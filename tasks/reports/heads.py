@@ -1,7 +1,7 @@
 """Which heads shortlist and which refine: maps, profiles by layer and how far the ranking can be trusted."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -55,22 +55,42 @@ def decimals_for(values: Iterable[float | None]) -> int:
     return min(MOST_DIGITS, max(0, SIGNIFICANT_DIGITS - 1 - math.floor(math.log10(largest))))
 
 
+@dataclass(frozen=True)
+class Unit:
+    """A power of ten that values are written in, so that small ones need no row of zeros; `suffix` names it."""
+
+    factor: float
+    suffix: str
+
+    def of(self, value: float | None) -> float | None:
+        """The value in this unit."""
+        return None if value is None else value * self.factor
+
+
+UNITS = (Unit(1.0, ""), Unit(1e3, " ×10⁻³"), Unit(1e6, " ×10⁻⁶"), Unit(1e9, " ×10⁻⁹"))
+
+
+def unit_of(values: Iterable[float | None]) -> Unit:
+    """The first unit in which the largest of the values is at least 0.01; 1 where all are zero."""
+    largest = max((abs(v) for v in values if v is not None and finite(v) is not None), default=0.0)
+    return next((unit for unit in UNITS if largest * unit.factor >= 0.01), UNITS[-1] if largest else UNITS[0])
+
+
 def ranked(scores: pl.DataFrame, kind: ScoreKind) -> pl.DataFrame:
     """The heads of one model, highest score first; those without one last; with the column `rank`, from 1."""
-    value = pl.when(pl.col(kind.column).is_finite()).then(pl.col(kind.column))
-    order = scores.with_columns(value.alias(kind.column)).sort(kind.column, "layer", "head", descending=[True, False, False])
-    ordered = order.sort(pl.col(kind.column).is_null(), maintain_order=True)
-    return ordered.with_columns(pl.int_range(1, pl.len() + 1).alias("rank"))
+    value = pl.when(pl.col(kind.column).is_finite()).then(pl.col(kind.column)).alias(kind.column)
+    order = scores.with_columns(value).sort(kind.column, "layer", "head", descending=[True, False, False], nulls_last=True)
+    return order.with_columns(pl.int_range(1, pl.len() + 1).alias("rank"))
 
 
 def score_map(scores: pl.DataFrame, kind: ScoreKind, slug: str) -> HeadMap:
     """The map of one score of one model (`core_head_scores`), with the ten highest heads as its table."""
-    heads = ranked(scores, kind)
-    top = heads.filter(pl.col(kind.column).is_not_null()).head(TOP_COUNT)
-    values = {(layer, head): value for layer, head, value in heads.select("layer", "head", kind.column).iter_rows()}
-    digits = decimals_for(values.values())
-    chosen = frozenset(top.select("layer", "head").iter_rows())
-    return head_map(slug, f"{kind.name} of every head", values, chosen, digits, top_grid(scores, kind, slug))
+    heads = ranked(scores, kind).select("layer", "head", kind.column).rows()
+    unit = unit_of(value for _, _, value in heads)
+    values = {(layer, head): unit.of(value) for layer, head, value in heads}
+    top = frozenset([key for key, value in values.items() if value is not None][:TOP_COUNT])
+    title = f"{kind.name} of every head{unit.suffix}"
+    return head_map(slug, title, values, top, decimals_for(values.values()), top_grid(scores, kind, slug))
 
 
 def top_grid(scores: pl.DataFrame, kind: ScoreKind, slug: str) -> Grid:
@@ -78,19 +98,26 @@ def top_grid(scores: pl.DataFrame, kind: ScoreKind, slug: str) -> Grid:
     other = REFINE if kind is COARSE else COARSE
     places = {(layer, head): rank for layer, head, rank in ranked(scores, other).select("layer", "head", "rank").iter_rows()}
     top = ranked(scores, kind).filter(pl.col(kind.column).is_not_null()).head(TOP_COUNT)
-    digits = decimals_for(top[kind.column])
-    factors = [(column, decimals_for(top[column])) for column, _ in kind.factors]
+    names = {kind.column: kind.name} | dict(kind.factors)
+    units = {column: unit_of(top[column]) for column in names}
+    digits = {column: decimals_for(map(units[column].of, top[column])) for column in names}
+
+    def cell(row: Mapping[str, float | None], column: str) -> Cell:
+        unit, decimals = units[column], digits[column]
+        ends = (row[kind.low], row[kind.high]) if column == kind.column else (None, None)
+        return Cell(decimal_text(unit.of(row[column]), decimals), range_text(unit.of(ends[0]), unit.of(ends[1]), decimals))
+
     rows = tuple(
         (
             Cell(head_name(row["layer"], row["head"])),
-            Cell(decimal_text(row[kind.column], digits), range_text(row[kind.low], row[kind.high], digits)),
-            *(Cell(decimal_text(row[column], decimals)) for column, decimals in factors),
-            Cell(f"{places[row['layer'], row['head']]:,} of {len(scores):,}"),
+            *(cell(row, column) for column in names),
+            Cell(f"{places[row['layer'], row['head']]:,}"),
         )
         for row in top.iter_rows(named=True)
     )
-    columns = ("head", f"{kind.name}, 95% interval", *(name for _, name in kind.factors), f"place by {other.name}")
-    return Grid(f"{slug}-top", f"The {len(rows)} heads of highest {kind.name}", columns, rows)
+    caption = f"The {len(rows)} of {len(scores):,} heads of highest {kind.name}, with 95% intervals"
+    columns = (f"{name}{units[column].suffix}" for column, name in names.items())
+    return Grid(f"{slug}-top", caption, ("head", *columns, f"place by {other.name}"), rows)
 
 
 def profile_chart(profiles: pl.DataFrame, kind: ScoreKind, slug: str) -> LineChart | None:
@@ -98,12 +125,14 @@ def profile_chart(profiles: pl.DataFrame, kind: ScoreKind, slug: str) -> LineCha
     rows = profiles.filter((pl.col("score_name") == kind.column) & (pl.col("summary") == "layer_mean")).sort("layer")
     if rows.is_empty():
         return None
-    points = tuple(Point(*row) for row in rows.select("layer", "value", "ci_low", "ci_high", "document_count").iter_rows())
+    unit = unit_of(rows["value"])
+    scaled = rows.with_columns(pl.col("value", "ci_low", "ci_high") * unit.factor)
+    points = tuple(Point(*row) for row in scaled.select("layer", "value", "ci_low", "ci_high", "document_count").iter_rows())
     digits = decimals_for(point.y for point in points)
     first, last = points[0].x, points[-1].x
     step = next(n for n in (1, 2, 5, 10, 20, 50, 100, 1000) if (last - first) / n <= LAYER_TICKS)
     ticks = tuple((float(layer), f"L{layer}") for layer in rows["layer"].to_list() if layer % step == 0)
-    title = f"{kind.name} by layer, mean over its heads"
+    title = f"{kind.name} by layer, mean over its heads{unit.suffix}"
     room = (first - 0.5, last + 0.5)
     return line_chart(slug, title, "layer", [Series(kind.name, points)], digits, x_range=room, x_ticks=ticks)
 

@@ -72,7 +72,7 @@ def _inset(slug: str, key: tuple[str | int, ...], rows: pl.DataFrame) -> Inset:
         for (space, text), (frac, is_anchor) in zip(spaced, values, strict=True)
     )
     title = f"{head_name(int(layer), int(head))} while {PHASES[str(phase)]}, document {document_id}"
-    return Inset(slug, title, _sentence(rows), tokens, _legend(tokens, peak), _grid(slug, title, rows, tokens))
+    return Inset(slug, title, _sentence(rows), tokens, _legend(tokens, peak), _grid(slug, rows, tokens))
 
 
 def shade_of(frac: float, peak: float) -> int:
@@ -136,7 +136,7 @@ def _legend(tokens: Sequence[ShadedToken], peak: float) -> tuple[tuple[int, str]
     return tuple((shade, text) for shade, text in enumerate(texts) if shade in used)
 
 
-def _grid(slug: str, title: str, rows: pl.DataFrame, tokens: Sequence[ShadedToken]) -> Grid:
+def _grid(slug: str, rows: pl.DataFrame, tokens: Sequence[ShadedToken]) -> Grid:
     places = rows["attention_frac"].arg_sort(descending=True).head(TOP_COUNT).to_list()
     index = rows["token_index"].to_list()
     lines = tuple(
@@ -147,6 +147,5 @@ def _grid(slug: str, title: str, rows: pl.DataFrame, tokens: Sequence[ShadedToke
         )
         for at in places
     )
-    return Grid(
-        f"{slug}-data", f"{title}: the {len(lines)} tokens that get most", ("token", "attention, percent", "anchor"), lines
-    )
+    caption = f"The {len(lines)} tokens that get most attention"
+    return Grid(f"{slug}-data", caption, ("token", "attention, percent", "anchor"), lines)

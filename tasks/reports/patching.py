@@ -17,7 +17,7 @@ PHASES = {"shortlist": ("Phase 1, shortlist", COARSE.name), "refine": ("Phase 2,
 QUANTITIES = {"margin": "margin", "focus": "Focus of generated steps", "confusion": "Confusion of generated steps"}
 PARTS = {"pattern": "attention patterns", "output": "outputs of heads"}
 CORRUPTIONS = {"swap": "anchors swapped with another document's", "mask": "anchors masked"}
-ROOM = 0.25
+ROOM = 0.15
 """Room above and below the values, as a part of their span; intervals are cut there."""
 
 
@@ -42,6 +42,11 @@ class Panel:
     def title(self) -> str:
         """What is tested, and by what it is judged."""
         return f"{PHASES[self.phase][0]}, {self.direction}: {QUANTITIES[self.outcome_quantity]}"
+
+    @property
+    def runs(self) -> tuple[str, str]:
+        """The run that is patched (0%), and the run that the patch comes from (100%)."""
+        return ("corrupted", "clean") if self.direction == "denoise" else ("clean", "corrupted")
 
     @property
     def bins(self) -> tuple[int, ...]:
@@ -95,8 +100,7 @@ def panel_chart(panel: Panel) -> LineChart:
     reach = _reach(panel.rows)
     places = {count: float(i) for i, count in enumerate(panel.bins)}
     ends = (-0.4, len(places) - 0.6)
-    start, goal = ("corrupted", "clean") if panel.direction == "denoise" else ("clean", "corrupted")
-    lines = [_level(percent, run, ends) for percent, run in ((0.0, start), (100.0, goal))]
+    lines = [_level(percent, run, ends) for percent, run in zip((0.0, 100.0), panel.runs, strict=True)]
     sets = [Series(_set_name(panel, name), _points(_of_set(panel, name), places, reach)) for name in _sets(panel)]
     ticks = tuple((x, count_text(count)) for count, x in places.items())
     chart = line_chart(panel.slug, panel.title, X_LABEL, [*sets, *lines], 1, x_range=ends, x_ticks=ticks, y_range=reach)
@@ -157,10 +161,10 @@ def panel_note(panel: Panel) -> str:
     """What is patched, both runs' values, and over how many documents."""
     row = panel.rows.row(0, named=True)
     digits = decimals_for((row["clean_value"], row["corrupted_value"]))
-    clean, corrupted = (decimal_text(row[f"{run}_value"], digits) for run in ("clean", "corrupted"))
     unit = " logits" if panel.outcome_quantity == "margin" else ""
+    start, goal = (f"{run} run ({decimal_text(row[f'{run}_value'], digits)}{unit})" for run in panel.runs)
     how = f"{PARTS[panel.patched_part]} patched, {CORRUPTIONS[panel.corruption]}"
-    parts = [f"Clean {clean}, corrupted {corrupted}{unit}; {row['document_count']:,} documents; {how}."]
+    parts = [f"Percent of the way from the {start} to the {goal}; {row['document_count']:,} documents; {how}."]
     if panel.rows["effect_frac"].null_count() == len(panel.rows):
         parts.append("Both runs are alike, so that no share is defined; the table has the values.")
     elif _is_cut(panel.rows):
