@@ -1,0 +1,1 @@
+"""Tagging: a file of texts in, a file of labels with probabilities out, by a trained student."""
