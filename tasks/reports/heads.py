@@ -115,7 +115,7 @@ def top_grid(scores: pl.DataFrame, kind: ScoreKind, slug: str) -> Grid:
         )
         for row in top.iter_rows(named=True)
     )
-    caption = f"The {len(rows)} of {len(scores):,} heads of highest {kind.name}, with 95% intervals"
+    caption = f"The {len(rows)} of {len(scores):,} heads of highest {kind.name}"
     columns = (f"{name}{units[column].suffix}" for column, name in names.items())
     return Grid(f"{slug}-top", caption, ("head", *columns, f"place by {other.name}"), rows)
 
