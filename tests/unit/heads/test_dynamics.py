@@ -51,4 +51,4 @@ def test_the_planted_refinement_head_attends_to_kept_candidates() -> None:
     for one in follow_heads(measured, sequences, [(1, REFINE_HEAD)]):
         assert (one.tracks["shortlist_attention_frac"] > 0.15).all()
         assert (one.tracks["near_miss_attention_frac"] < 0.01).all()
-        assert (one.tracks["ov_helpfulness"] > 0.1).all()
+        assert (one.tracks["ov_helpfulness"] > 0).all()
