@@ -8,7 +8,7 @@ from tasks.reports.curves import X_LABEL, mean_by_position
 from tasks.reports.heads import decimals_for
 from tasks.reports.results import story_place
 
-ATTENTION = {"shortlist_attention_frac": "to the shortlist", "near_miss_attention_frac": "to near misses"}
+ATTENTION = {"shortlist_attention_frac": "to a kept candidate", "near_miss_attention_frac": "to a dropped candidate"}
 BESIDE = (
     ("focus", "Focus: decoder beside teacher"),
     ("confusion", "Confusion: decoder beside teacher"),

@@ -3,8 +3,10 @@
 import polars as pl
 
 from tasks.reports.cells import Cell, Grid, count_text
+from tasks.reports.charts import LineChart
 from tasks.reports.dynamics import beside_charts, dynamics_charts, shared_documents
 from tasks.reports.frames import Facts, Frames, Section
+from tasks.reports.head_map import HeadMap
 from tasks.reports.heads import KINDS, order_sentence, profile_chart, reliability_sentence, score_map
 from tasks.reports.inset import insets
 from tasks.reports.patching import panel_chart, panels
@@ -16,6 +18,14 @@ TITLES = {
     "dynamics": "Heads along the trace",
     "inset": "Where two heads look",
 }
+SECTION_OF_CLAIM = {
+    "early_heads_shortlist": "heads",
+    "late_heads_refine": "heads",
+    "kept_attention_rises": "dynamics",
+    "dropped_attention_falls": "dynamics",
+    "ov_helpfulness_grows": "dynamics",
+}
+"""Where a claim is shown; the others are about patching."""
 
 
 def head_note(table: str, dataset: str) -> str:
@@ -32,9 +42,9 @@ def head_sections(facts: Facts, frames: Frames) -> tuple[Section, ...]:
     if all(table is None for table in tables):
         return (_left_out("heads", "core_head_scores", facts),)
     return (
-        ranking_section(facts, frames.head_scores, frames.head_profiles),
-        patching_section(facts, frames.patch_effects, frames.head_verdicts),
-        dynamics_section(facts, frames.head_trajectories, frames.trajectories),
+        ranking_section(facts, frames),
+        patching_section(facts, frames),
+        dynamics_section(facts, frames),
         inset_section(facts, frames.attention_insets),
     )
 
@@ -43,8 +53,9 @@ def _left_out(slug: str, table: str, facts: Facts) -> Section:
     return Section(slug, TITLES[slug], (head_note(table, facts.dataset),))
 
 
-def ranking_section(facts: Facts, scores: pl.DataFrame | None, profiles: pl.DataFrame | None) -> Section:
+def ranking_section(facts: Facts, frames: Frames) -> Section:
     """Maps of both scores with their highest heads, profiles by layer, order and reliability in words."""
+    scores, profiles = frames.head_scores, frames.head_profiles
     if scores is None:
         return _left_out("heads", "core_head_scores", facts)
     if scores.is_empty():
@@ -60,47 +71,48 @@ def ranking_section(facts: Facts, scores: pl.DataFrame | None, profiles: pl.Data
     if profiles is not None:
         said = [f"{order_sentence(profiles, kind)} {reliability_sentence(profiles, kind)}".strip() for kind in KINDS]
         notes += [text for text in said if text]
-    maps = tuple(score_map(scores, kind, f"map-{kind.phase}") for kind in KINDS)
+    maps = [score_map(scores, kind, f"map-{kind.phase}") for kind in KINDS]
     curves = [] if profiles is None else [profile_chart(profiles, kind, f"profile-{kind.phase}") for kind in KINDS]
-    return Section("heads", TITLES["heads"], tuple(notes), (*maps, *(curve for curve in curves if curve)))
+    charts: tuple[HeadMap | LineChart, ...] = (*maps, *(curve for curve in curves if curve))
+    return Section("heads", TITLES["heads"], tuple(notes), charts, lead_grids=verdict_grids(frames.head_verdicts, "heads"))
 
 
-def patching_section(facts: Facts, effects: pl.DataFrame | None, verdicts: pl.DataFrame | None) -> Section:
+def patching_section(facts: Facts, frames: Frames) -> Section:
     """The patching charts with both controls, and what they say in sentences."""
-    grids = () if verdicts is None or verdicts.is_empty() else (verdict_grid(verdicts),)
-    if effects is None:
-        return Section("patching", TITLES["patching"], (head_note("core_patch_effects", facts.dataset),), lead_grids=grids)
+    if frames.patch_effects is None:
+        return _left_out("patching", "core_patch_effects", facts)
     notes = (
         "Denoise puts what the heads did in the clean run into the run on a corrupted document: are they enough to restore it? "
         "Noise puts the corrupted into the clean run: are they needed? 100% is all the way to the other run.",
         "The controls are as many heads: drawn at random, and those whose score is nearest to 0. Intervals are over documents; "
         "the band of random heads is the range of 95% of the draws. Heads matter where the highest leave both controls behind.",
     )
-    charts = tuple(panel_chart(panel) for panel in panels(effects))
-    return Section("patching", TITLES["patching"], notes, charts, lead_grids=grids)
+    charts = tuple(panel_chart(panel) for panel in panels(frames.patch_effects))
+    return Section("patching", TITLES["patching"], notes, charts, lead_grids=verdict_grids(frames.head_verdicts, "patching"))
 
 
-def verdict_grid(verdicts: pl.DataFrame) -> Grid:
-    """Every claim about the heads: how it stands, and the sentence with its numbers."""
+def verdict_grids(verdicts: pl.DataFrame | None, slug: str) -> tuple[Grid, ...]:
+    """The claims of one section: how each stands, and the sentence with its numbers; no table where there is none."""
+    found = [] if verdicts is None else verdicts.select("claim", "standing", "sentence_text").rows()
     rows = tuple(
-        (
-            Cell(claim.replace("_", " ")),
-            Cell(STANDINGS[standing], is_best=True),
-            Cell(sentence),
-        )
-        for claim, standing, sentence in verdicts.select("claim", "standing", "sentence_text").iter_rows()
+        (Cell(claim.replace("_", " ")), Cell(STANDINGS[standing], is_best=True), Cell(sentence))
+        for claim, standing, sentence in found
+        if SECTION_OF_CLAIM.get(claim, "patching") == slug
     )
-    return Grid("head-verdicts", "Claims about the heads, and how they stand", ("claim", "verdict", "in words"), rows, (1, 2))
+    grid = Grid(f"{slug}-verdicts", "Claims about the heads, and how they stand", ("claim", "verdict", "in words"), rows, (1, 2))
+    return (grid,) if rows else ()
 
 
-def dynamics_section(facts: Facts, own: pl.DataFrame | None, others: pl.DataFrame | None) -> Section:
+def dynamics_section(facts: Facts, frames: Frames) -> Section:
     """What the top refinement heads do along the trace, and the decoder's own Focus and Confusion beside the teacher's."""
+    own = frames.head_trajectories
     if own is None:
         return _left_out("dynamics", "core_trajectories of the stage heads", facts)
-    both = shared_documents(own, others)
+    both = shared_documents(own, frames.trajectories)
     notes = [
         "The paper expects attention to the shortlist to rise along the trace, attention to near misses to fall, and "
-        "OV-helpfulness to grow. Means over documents at each relative position; shaded: 95% band over documents.",
+        "OV-helpfulness to grow. Here kept candidates stand for the first, dropped candidates for the second. Means over "
+        "documents at each relative position; shaded: 95% band over documents.",
     ]
     beside = beside_charts(both)
     if beside:
@@ -109,7 +121,8 @@ def dynamics_section(facts: Facts, own: pl.DataFrame | None, others: pl.DataFram
             f"Focus and Confusion of steps that the decoder generated itself, on {count:,} documents, and of the teacher's steps "
             "on those of them that were measured."
         )
-    return Section("dynamics", TITLES["dynamics"], tuple(notes), (*dynamics_charts(own), *beside))
+    grids = verdict_grids(frames.head_verdicts, "dynamics")
+    return Section("dynamics", TITLES["dynamics"], tuple(notes), (*dynamics_charts(own), *beside), lead_grids=grids)
 
 
 def inset_section(facts: Facts, attention: pl.DataFrame | None) -> Section:
@@ -121,6 +134,6 @@ def inset_section(facts: Facts, attention: pl.DataFrame | None) -> Section:
         return Section("inset", TITLES["inset"], ("core_attention_insets holds no token.",))
     note = (
         "The head of highest score of each phase on one document. The stronger its shade, the more attention a token gets: each "
-        "shade is twice the one before. What is missing to 100% goes to the trace and to what stands around the document."
+        "shade is twice the one before. What is missing to 100% goes to tokens that are not shown."
     )
     return Section("inset", TITLES["inset"], (note,), insets=found)

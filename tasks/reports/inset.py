@@ -14,6 +14,9 @@ SHADES = 5
 """Shades of attention; each begins at twice the attention of the one before, the darkest at half of the most."""
 TOP_COUNT = 10
 PHASES = {"shortlist": "shortlisting (phase 1)", "refine": "refining (phase 2)"}
+SHOWN = {"shortlist": "document", "refine": "document and the shortlist"}
+GAP = "\n"
+"""Stands before a token where tokens between it and the one before are not shown."""
 SPACE_MARKS = ("▁", "Ġ")
 """Written by tokenizers (SentencePiece, byte-level BPE) for the space before a word."""
 LINE_MARK = "Ċ"
@@ -66,13 +69,14 @@ def _inset(slug: str, key: tuple[str | int, ...], rows: pl.DataFrame) -> Inset:
     _, document_id, phase, layer, head = key
     peak = max(rows["attention_frac"])
     spaced = spaced_texts(rows["token_text"].to_list())
+    is_after_gap = (rows["token_index"].diff() > 1).fill_null(False)
     values = rows.select("attention_frac", "is_anchor").rows()
     tokens = tuple(
-        ShadedToken(space, text, shade_of(frac, peak), is_anchor, percent_text(frac))
-        for (space, text), (frac, is_anchor) in zip(spaced, values, strict=True)
+        ShadedToken(GAP if has_gap else space, text, shade_of(frac, peak), is_anchor, percent_text(frac))
+        for (space, text), (frac, is_anchor), has_gap in zip(spaced, values, is_after_gap, strict=True)
     )
     title = f"{head_name(int(layer), int(head))} while {PHASES[str(phase)]}, document {document_id}"
-    return Inset(slug, title, _sentence(rows), tokens, _legend(tokens, peak), _grid(slug, rows, tokens))
+    return Inset(slug, title, _sentence(str(phase), rows), tokens, _legend(tokens, peak), _grid(slug, rows, tokens))
 
 
 def shade_of(frac: float, peak: float) -> int:
@@ -120,11 +124,11 @@ def _visible(character: str, has_letters: bool) -> str:
     return f"[U+{ord(character):04X}]" if unicodedata.category(character) in INVISIBLE and not is_kept else character
 
 
-def _sentence(rows: pl.DataFrame) -> str:
+def _sentence(phase: str, rows: pl.DataFrame) -> str:
     anchors = rows.filter("is_anchor")
     of_all, of_anchors = (percent_text(float(part["attention_frac"].sum())) for part in (rows, anchors))
     return (
-        f"{len(rows):,} tokens of the document get {of_all}% of the head's attention; "
+        f"{len(rows):,} tokens of the {SHOWN[phase]} get {of_all}% of the head's attention; "
         f"{len(anchors):,} of them are anchors and get {of_anchors}%."
     )
 

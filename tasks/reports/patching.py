@@ -127,18 +127,9 @@ def _level(percent: float, run: str, ends: tuple[float, float]) -> Series:
 
 
 def _points(rows: pl.DataFrame, places: Mapping[int, float], reach: tuple[float, float]) -> tuple[Point, ...]:
-    low, high = reach
-    columns = rows.select("head_count", "effect_frac", "effect_low", "effect_high", "document_count")
-    return tuple(
-        Point(
-            places[count],
-            _percent(value),
-            None if bottom is None else max(low, 100 * bottom),
-            None if top is None else min(high, 100 * top),
-            documents,
-        )
-        for count, value, bottom, top, documents in columns.iter_rows()
-    )
+    shares = pl.col("effect_frac") * 100, (pl.col("effect_low", "effect_high") * 100).clip(*reach)
+    percent = rows.select("head_count", *shares, "document_count")
+    return tuple(Point(places[count], *values) for count, *values in percent.iter_rows())
 
 
 def _percent(frac: float | None) -> float | None:

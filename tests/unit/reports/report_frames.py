@@ -262,7 +262,11 @@ HEAD_VERDICTS = table(
     [
         {"system": "decoder", "claim": claim, "standing": standing, "sentence_text": f"{claim}: said.", "document_count": 48}
         | RUN
-        for claim, standing in (("shortlist_heads_needed", "holds"), ("refine_heads_needed", "undecided"))
+        for claim, standing in (
+            ("early_heads_shortlist", "holds"),
+            ("shortlist_heads_needed", "undecided"),
+            ("ov_helpfulness_grows", "fails"),
+        )
     ],
 )
 SAMPLE = TraceFrames(TRACES, RAW, STEPS, SHORTLIST, ANSWERS, DOCUMENTS, LABELS, RELEVANCE)
