@@ -1,13 +1,13 @@
 """Patching under teacher forcing: what another run's pattern (or output) of some heads does to the margin.
 
-How a stage calls it; each frame can be stored, since a block hangs on no other:
+How a stage calls it; every frame can be stored, since a block hangs on no other:
     plan = plan_patches(test_sequences, index, Corruptor(settings.corruption, filler_id(tokenizer), settings.seed), settings)
     sets = plan_sets(core_head_scores, settings)
     for block in plan.blocks(BLOCK_DOCUMENTS):
-        patch_block(model, parts, block, sets[block.phase], settings)           # rows of PATCH_VALUES
+        patch_block(model, parts, block, sets[block.phase], settings)                    # rows of PATCH_VALUES
         generate_block(model, parts, block, sets[block.phase], form, meaning, settings)  # the same, of generated steps
-    trajectory_rows(model, parts, sequences, form, meaning, settings)           # rows of core_trajectories
-    effect_rows(frames, settings), patch_verdicts(frames, plan, settings)       # core_patch_effects, out_verdicts
+    effect_rows(values, settings)            # core_patch_effects without dataset and model
+    patch_verdicts(values, plan, settings)   # rows of out_verdicts without run, dataset and system
 """
 
 from collections.abc import Iterator, Mapping, Sequence
