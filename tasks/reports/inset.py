@@ -22,6 +22,7 @@ SPACE_MARKS = ("▁", "Ġ")
 LINE_MARK = "Ċ"
 CONTINUED = "##"
 """Written by WordPiece before a token that continues a word."""
+SPACED = 10
 JOINERS = "\u200c\u200d"
 """Invisible characters that letters of some scripts and emoji need."""
 INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
@@ -87,17 +88,22 @@ def shade_of(frac: float, peak: float) -> int:
 def spaced_texts(texts: Sequence[str]) -> list[tuple[str, str]]:
     """White space and visible text of each token.
 
-    Tokens that carry no white space of their own are parted by spaces, unless they continue a word.
+    Tokens that carry no spaces of their own (fewer than a tenth of them do) are parted by spaces, unless they continue a word.
     """
     marked = [_unmarked(text) for text in texts]
-    has_spaces = any(text[:1].isspace() or text[-1:].isspace() for text in marked)
-    found = []
-    for i, text in enumerate(marked):
-        is_joined = has_spaces or text.startswith(CONTINUED) or i == 0
-        body = text.removeprefix(CONTINUED) if not has_spaces and text != CONTINUED else text
-        start = len(body) - len(body.lstrip(" \t"))
-        found.append((body[:start] or ("" if is_joined else " "), visible(body[start:])))
-    return found
+    if SPACED * sum(text.startswith(" ") for text in marked) >= len(marked):
+        return [_own_space(text) for text in marked]
+    return [_given_space(text, is_first=i == 0) for i, text in enumerate(marked)]
+
+
+def _own_space(text: str) -> tuple[str, str]:
+    body = text.lstrip(" ")
+    return (" " * (len(text) - len(body)), visible(body))
+
+
+def _given_space(text: str, is_first: bool) -> tuple[str, str]:
+    is_continued = text.startswith(CONTINUED) and text != CONTINUED
+    return ("" if is_first or is_continued else " ", visible(text.removeprefix(CONTINUED) if is_continued else text))
 
 
 def _unmarked(text: str) -> str:
@@ -111,7 +117,7 @@ def visible(text: str) -> str:
 
     Characters that turn the direction of writing are among them, so that no token changes how another one stands.
     """
-    if not text.strip() and "\n" not in text:
+    if all(c == "\t" or unicodedata.category(c) == "Zs" for c in text):
         return "␣"
     has_letters = any(unicodedata.category(c)[0] in "LMNPS" for c in text)
     return "".join(_visible(c, has_letters) for c in text.replace("\r\n", "\n"))
