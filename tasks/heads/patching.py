@@ -136,7 +136,6 @@ def _batch(cases: Sequence[PatchCase], device: torch.device) -> _Batch:
 class _PairOfRuns:
     """The clean and the corrupted run of a batch: what every head did in each, and each one's margins, a document each."""
 
-    model: PreTrainedModel
     parts: DecoderParts
     part: Part
     batch: _Batch
@@ -152,13 +151,13 @@ class _PairOfRuns:
         """Run both; every later run goes the same way, so that a run patched with itself is the same to the bit."""
         batch = _batch(cases, model.device)
         with explicit_attention(parts, batch.rows, part):
-            prefixes = [run_prefix(model, inputs, batch.start) for inputs in (batch.clean, batch.corrupted)]
+            prefixes = [run_prefix(model, parts, inputs, batch.start) for inputs in (batch.clean, batch.corrupted)]
         sources: list[Source] = [{}, {}]
         found = []
         for inputs, prefix, source in zip((batch.clean, batch.corrupted), prefixes, sources, strict=True):
             with explicit_attention(parts, batch.rows, part, record=source):
-                found.append(_margins(model, parts, batch, inputs, prefix))
-        return cls(model, parts, part, batch, prefixes[0], prefixes[1], sources[0], sources[1], found[0], found[1])
+                found.append(_margins(parts, batch, inputs, prefix))
+        return cls(parts, part, batch, prefixes[0], prefixes[1], sources[0], sources[1], found[0], found[1])
 
     def denoised(self, heads: HeadSet) -> list[float]:
         """Margins of the corrupted run with these heads as in the clean one."""
@@ -170,14 +169,14 @@ class _PairOfRuns:
 
     def _patched(self, heads: HeadSet, inputs: Inputs, prefix: DynamicCache, source: Source) -> list[float]:
         with explicit_attention(self.parts, self.batch.rows, self.part, Patch(heads.by_layer, source)):
-            return _margins(self.model, self.parts, self.batch, inputs, prefix)
+            return _margins(self.parts, self.batch, inputs, prefix)
 
 
-def _margins(model: PreTrainedModel, parts: DecoderParts, batch: _Batch, inputs: Inputs, prefix: DynamicCache) -> list[float]:
+def _margins(parts: DecoderParts, batch: _Batch, inputs: Inputs, prefix: DynamicCache) -> list[float]:
     """The mean margin of each document over its measured rows, logits."""
-    states = run_rest(model, parts, inputs, prefix, batch.start, batch.rows)
+    states = run_rest(parts, inputs, prefix, batch.start, batch.rows)
     with torch.no_grad():
         found: Float[Tensor, "batch row"] = margins(parts, states, batch.pairs).double()
-    weights = batch.is_measured.double()
+    weights = batch.is_measured.to(found)
     means: list[float] = ((found * weights).sum(1) / weights.sum(1)).tolist()
     return means

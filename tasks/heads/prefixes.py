@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from tasks.heads.families import DecoderParts, final_states, take_rows
+from tasks.heads.families import DecoderParts, final_states
 from tasks.sequences.tokens import Tokens
 
 
@@ -36,11 +36,11 @@ def aligned(sequences: Sequence[Tokens], marks: Sequence[int], device: torch.dev
     return Inputs(token_ids.to(device), mask.to(device), positions.to(device))
 
 
-def run_prefix(model: PreTrainedModel, inputs: Inputs, length: int) -> DynamicCache:
+def run_prefix(model: PreTrainedModel, parts: DecoderParts, inputs: Inputs, length: int) -> DynamicCache:
     """Keys and values of the first `length` tokens, which may be none."""
     cache = DynamicCache(config=model.config)
     if length:
-        _run_body(model, inputs, cache, 0, length)
+        _run_body(parts, inputs, cache, 0, length)
     return cache
 
 
@@ -52,35 +52,30 @@ def forked(cache: DynamicCache) -> DynamicCache:
 
 
 def run_rest(
-    model: PreTrainedModel, parts: DecoderParts, inputs: Inputs, cache: DynamicCache, start: int, rows: Tensor
+    parts: DecoderParts, inputs: Inputs, cache: DynamicCache, start: int, rows: Tensor
 ) -> Float[Tensor, "batch row d_model"]:
-    """Final states at `rows` of the tokens from `start` on, row 0 the first of them; the vocabulary is not multiplied.
+    """Final states at `rows` of the tokens from `start` on, row 0 the first of them.
 
     Args:
-        model: the decoder.
-        parts: its parts.
+        parts: of the decoder.
         inputs: whole sequences.
         cache: of their first `start` tokens; it is left as it is.
         start: where the run goes on.
         rows: positions [batch, row] from `start` on.
     """
     states: list[Tensor] = []
-    is_inside = any(module is parts.final for module in model.base_model.modules())
-    if not is_inside:  # BERT's last layers belong to its head
-        return take_rows(_run_body(model, inputs, forked(cache), start, inputs.token_ids.shape[1]), rows)
     with final_states(parts, rows, states.append):
-        _run_body(model, inputs, forked(cache), start, inputs.token_ids.shape[1])
+        _run_body(parts, inputs, forked(cache), start, inputs.token_ids.shape[1])
     return states[0]
 
 
-def _run_body(model: PreTrainedModel, inputs: Inputs, cache: DynamicCache, start: int, end: int) -> Tensor:
+def _run_body(parts: DecoderParts, inputs: Inputs, cache: DynamicCache, start: int, end: int) -> None:
+    """Run the decoder without its read-out, which only BERT's final layers come with."""
     with torch.no_grad():
-        output = model.base_model(
+        parts.body(
             input_ids=inputs.token_ids[:, start:end],
             attention_mask=inputs.mask[:, :end],
             position_ids=inputs.positions[:, start:end],
             past_key_values=cache,
             use_cache=True,
         )
-    states: Tensor = output.last_hidden_state
-    return states
