@@ -281,6 +281,7 @@ class DecoderConfig(Section):
     weight_decay: float = Field(0.01, ge=0, description="AdamW.")
     dev_frac: Fraction = Field(0.1, description="Train documents it is not trained on; heads are scored on them.")
     checkpoint_steps: int = Field(100, ge=1, description="Steps between checkpoints; a killed training goes on from the last.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto`: cuda if there is one.")
     seed: int = Field(0, description="Draws weights, development documents and batches.")
 
     @model_validator(mode="after")

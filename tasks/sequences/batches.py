@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from tasks.sequences.tokens import TokenSequence
 
 Side = Literal["left", "right"]
+TokenIds = Sequence[int] | Int[np.ndarray, " token"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Batch:
         return Batch(self.token_ids.to(device), self.attention_mask.to(device), self.position_ids.to(device), self.offsets)
 
 
-def pad(sequences: Sequence[Sequence[int]], pad_id: int, side: Side = "right") -> Batch:
+def pad(sequences: Sequence[TokenIds], pad_id: int, side: Side = "right") -> Batch:
     """A batch of token ids of different lengths, on the CPU.
 
     Args:
