@@ -1,5 +1,6 @@
 """What each variant of the teacher finds, document by document: both phases in one answer, or one phase alone."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,8 @@ import polars as pl
 
 from schemas.tables import OUT_CONTRASTS, OUT_METRICS
 from tasks.phases.intervals import Mean, Values, mean_intervals
+
+logger = logging.getLogger(__name__)
 
 WHOLE, LIST_ALONE, ON_OWN, ON_INDEX, ON_STRANGER = "both", "phase-1", "phase-2-teacher", "phase-2-index", "phase-2-stranger"
 PAIRS = (
@@ -99,6 +102,9 @@ def common_traces(traces: pl.DataFrame, targets: pl.DataFrame, variants: Sequenc
     single = first.unique(["document_id", "variant"], keep="first", maintain_order=True)
     scored = single.join(targets, on="document_id", how="semi", maintain_order="left")
     whole = scored.filter(pl.len().over("document_id") == len(variants))
+    by_variant = dict(scored["variant"].value_counts(sort=True).iter_rows())
+    counts = ", ".join(f"{variant} {by_variant.get(variant, 0)}" for variant in variants)
+    logger.info("test documents with a target: %d have a usable trace of all of: %s", whole["document_id"].n_unique(), counts)
     return whole.select("trace_id", "document_id", "variant")
 
 

@@ -105,6 +105,13 @@ def test_score_variants_takes_documents_with_a_target_and_a_trace_in_every_varia
     assert scored(shortlists, shortlists, ("both",), {}).document_count == 2
 
 
+def test_score_variants_logs_which_variant_loses_documents(caplog: pytest.LogCaptureFixture) -> None:
+    lists: Lists = {("a", "both"): [1], ("b", "both"): [3], ("a", "phase-1"): [1]}
+    with caplog.at_level("INFO", "tasks.phases.variants"):
+        scored(lists, lists, ("both", "phase-1"), {})
+    assert "1 have a usable trace of all of: both 2, phase-1 1" in caplog.text
+
+
 def test_score_variants_takes_the_first_sample_and_test_documents_only() -> None:
     made = tables({("a", "both"): [1], ("b", "both"): [3]}, {}, {"a": [1], "b": [3]}, {})
     others = made.traces.with_columns(sample_index=pl.Series([0, 1], dtype=pl.Int32), split=pl.Series(["train", "test"]))
