@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import bm25s  # type: ignore[import-untyped]
 import numpy as np
+from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import FeatureUnion
 
@@ -25,9 +26,18 @@ class LexicalIndex:
         self._labels = self._vectorizer.fit_transform(texts).T.tocsr()  # [term, label]: transposed once, not per query
         self.label_ids = label_ids
 
+    @property
+    def label_weights(self) -> "csr_matrix[np.float32]":
+        """Weights [term, label]: `weigh(texts) @ label_weights` is twice the cosine."""
+        return csr_matrix(self._labels)
+
+    def weigh(self, texts: Sequence[str]) -> "csr_matrix[np.float32]":
+        """Weights [text, term]: words and character grams, each of length 1."""
+        return csr_matrix(self._vectorizer.transform(texts))
+
     def score(self, texts: Sequence[str]) -> Scores:
         """Cosines [text, label] in 0..1: the mean of the word and the character cosine."""
-        product = self._vectorizer.transform(texts) @ self._labels
+        product = self.weigh(texts) @ self._labels
         return np.asarray(product.toarray() / 2, dtype=np.float32)
 
     def search(self, texts: Sequence[str], k: int) -> Ranking:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 from sklearn.feature_extraction.text import HashingVectorizer
@@ -138,7 +139,8 @@ def describe_candidates(
         answer_counts: how often each candidate is an answer in training, [document, candidate].
     """
     kinds = (evidence.wording, evidence.vector_answers, evidence.word_answers)
-    wording, vector_votes, word_votes = (np.take_along_axis(dense_rows(kind, rows), candidates, 1) for kind in kinds)
+    places = np.repeat(rows, candidates.shape[1]), candidates.ravel()
+    wording, vector_votes, word_votes = (np.asarray(kind[places]).reshape(candidates.shape) for kind in kinds)
     rank = 1 + (-scores).argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
     columns = (scores, cosines, wording, vector_votes, word_votes, np.log1p(answer_counts), np.log(rank))
     return np.stack(columns, axis=2).astype(np.float32)
@@ -153,13 +155,13 @@ def _neighbours(queries: Vectors | csr_array, documents: Vectors | csr_array, po
         if is_training:
             place = np.arange(len(cosines))
             cosines[place, start + place] = 0
-        blocks.append(_nearest(np.maximum(cosines, 0) ** power))
+        blocks.append(_nearest(np.maximum(cosines, 0), power))
     nearest = sparse(vstack(blocks)) if blocks else empty_matrix((0, documents.shape[1]))
     return scale_rows(nearest, np.asarray(nearest.sum(axis=1)))
 
 
-def _nearest(weights: NDArray[np.float32]) -> Matrix:
-    count = min(NEIGHBOUR_COUNT, weights.shape[1])
-    best = np.argpartition(-weights, count - 1, axis=1)[:, :count]
-    rows = np.repeat(np.arange(len(weights)), count)
-    return fill_matrix(rows, best.ravel(), np.take_along_axis(weights, best, 1).ravel(), weights.shape)
+def _nearest(cosines: NDArray[np.float32], power: int) -> Matrix:
+    count = min(NEIGHBOUR_COUNT, cosines.shape[1])
+    best, places = torch.topk(torch.from_numpy(cosines), count, dim=1, sorted=False)
+    rows = np.repeat(np.arange(len(cosines)), count)
+    return fill_matrix(rows, places.numpy().ravel(), (best.numpy() ** power).ravel(), cosines.shape)

@@ -28,6 +28,11 @@ class Shortlister(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
         self.log_weights = nn.Parameter(torch.full((evidence_count,), math.log(EVIDENCE_WEIGHT)))
 
+    def move(self, documents: Tensor) -> Tensor:
+        """The document vectors moved to where their labels are, unit vectors [document, d_model]."""
+        moved: Tensor = normalize(documents + self.narrow(gelu(self.widen(documents))), dim=1)
+        return moved
+
     def forward(self, documents: Tensor, labels: Tensor, evidence: Tensor) -> Tensor:
         """Scores [document, label] in nats up to a constant.
 
@@ -36,7 +41,7 @@ class Shortlister(nn.Module):
             labels: unit vectors [label, d_model].
             evidence: [kind, document, label], each 0 to 1.
         """
-        moved = normalize(documents + self.narrow(gelu(self.widen(documents))), dim=1)
+        moved = self.move(documents)
         weighted = (self.log_weights.exp() @ evidence.flatten(1)).view(evidence.shape[1:])
         scores: Tensor = moved @ labels.T * self.log_scale.exp() + weighted
         return scores

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from tasks.labels.search import NO_LABEL, LabelIds, Ranking, Vectors, join_rankings
-from tasks.students.candidates import Student, Texts, candidate_features, list_candidates
-from tasks.students.features import gather_evidence
+from tasks.students.candidates import Candidates, Student, Texts, candidate_features, list_candidates
+from tasks.students.features import Evidence, gather_evidence
 from tasks.students.matrices import Matrix
 
 CHUNK = 1024
@@ -80,6 +80,31 @@ def _rank(
     evidence = gather_evidence(student.memory, texts.vectors, texts.counts, texts.wording)
     rows = np.arange(len(texts.vectors))
     found = list_candidates(student.shortlister, texts, evidence, label_vectors, rows, max(shortlist_size, count))
+    return refine_candidates(student, texts, evidence, found, label_ids, label_vectors, shortlist_size, count)
+
+
+def refine_candidates(
+    student: Student,
+    texts: Texts,
+    evidence: Evidence,
+    found: Candidates,
+    label_ids: LabelIds,
+    label_vectors: Vectors,
+    shortlist_size: int,
+    count: int,
+) -> Ranking:
+    """The first `shortlist_size` candidates in the refiner's order, then the others; `count` of them.
+
+    Args:
+        student: whose refiner and memory.
+        texts: documents.
+        evidence: of the same documents.
+        found: candidates of all of them.
+        label_ids: label of each row.
+        label_vectors: unit vectors [label, d_model].
+        shortlist_size: candidates that are refined.
+        count: labels a document.
+    """
     shortlist = found.head(shortlist_size)
     features = candidate_features(shortlist, texts, evidence, label_vectors, student.memory)
     with torch.no_grad():

@@ -21,12 +21,13 @@ from schemas.stages import Stage
 from tasks.labels.embedder import CachedEmbedder, VectorStore, label_text
 from tasks.labels.lexical import LexicalIndex
 from tasks.labels.progress import log_progress
+from tasks.labels.search import LabelIds
 from tasks.labels.task import open_embedder, open_label_index
 from tasks.students.calibration import Calibration
 from tasks.students.packing import LabelReference, StudentDescription, unpack_student
 from tasks.students.tagging.documents import Columns, Document, Sieve, Skipped, Survey, choose_columns, describe_skipped
 from tasks.students.tagging.rows import TAG_SCHEMA, LabelNames
-from tasks.students.tagging.tagger import Tagger
+from tasks.students.tagging.tagger import LeftOut, Tagger
 from tasks.students.tagging.vectors import PassingStore
 from warehouse.atomic import hash_dir, hash_file
 from warehouse.checkpoints import is_student, list_students, load_arrays, load_description
@@ -38,7 +39,7 @@ from warehouse.text_files import FileFormat, column_names, file_format, read_row
 
 logger = logging.getLogger(__name__)
 
-NEEDS = Stage("tag", "students", ("tag",), ("core_labels",), ("label_index",))
+NEEDS = Stage("tag", "students", ("tag",), ("core_documents", "core_labels", "core_relevance"), ("label_index",))
 """What tagging reads of a data root; it is no stage, as it publishes nothing there."""
 
 CODE = ("tasks.students", "tasks.labels", "schemas", "warehouse")
@@ -249,7 +250,7 @@ def tag_key(run: RunRef, server: Server, source: Source, source_hash: str, shape
     settings = run.config.tag
     parts = {
         "student": hash_dir(server.folder),
-        "labels": server.inputs.tables["core_labels"].content_hash,
+        "tables": {name: ref.content_hash for name, ref in server.inputs.tables.items()},
         "index": server.inputs.artifacts["label_index"].content_hash,
         "batch": run.config.embed.batch_size,
         "source": source_hash,
@@ -333,7 +334,21 @@ def open_tagger(run: RunRef, server: Server) -> Tagger:
         names=LabelNames(index.label_ids, uids, labels["label_name"].to_list()).frame(),
         top=run.config.tag.top,
         floor=run.config.tag.min_probability,
+        left_out=read_left_out(server.inputs, index.label_ids),
     )
+
+
+def read_left_out(inputs: StageInputs, label_ids: LabelIds) -> dict[str, LeftOut]:
+    """The pairs that the dataset leaves out, by document, for documents of the dataset that are tagged.
+
+    A package's own name is a label of such data: it would stand first, and no evaluation counts it.
+    """
+    rows = pl.DataFrame({"label_id": label_ids}, schema={"label_id": pl.Int32}).with_row_index("row")
+    pairs = read_table(inputs.tables["core_relevance"]).filter("is_filtered").join(rows, on="label_id")
+    grouped = pairs.group_by("document_id").agg(pl.col("row").cast(pl.Int64).sort())
+    hashes = read_table(inputs.tables["core_documents"], ["document_id", "text_hash"])
+    found = grouped.join(hashes, on="document_id").select("document_id", "text_hash", "row")
+    return {name: LeftOut(text_hash, np.array(labels, dtype=np.int64)) for name, text_hash, labels in found.iter_rows()}
 
 
 def describe(record: TagRecord, files: TagFiles, rate: float | None) -> Lines:
