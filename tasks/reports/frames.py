@@ -38,6 +38,7 @@ class Frames:
     parse_rejects: pl.DataFrame | None = None
     trajectories: pl.DataFrame | None = None
     train_steps: pl.DataFrame | None = None
+    decoder_steps: pl.DataFrame | None = None
     metrics: pl.DataFrame | None = None
     index_metrics: pl.DataFrame | None = None
     contrasts: pl.DataFrame | None = None

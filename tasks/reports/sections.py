@@ -53,7 +53,7 @@ def sections(facts: Facts, frames: Frames) -> tuple[Section, ...]:
         trajectory_section(facts, frames.trajectories),
         *head_sections(facts, frames),
         trace_section(facts, frames),
-        training_section(facts, frames.train_steps),
+        training_section(facts, frames.train_steps, frames.decoder_steps),
         index_section(facts, frames.index_metrics),
         cost_section(facts, frames.costs),
         sample_section(facts, frames.sample),
@@ -144,13 +144,14 @@ def sample_section(facts: Facts, sample: TraceFrames | None) -> Section:
     return Section("sample", title, notes, traces=trace_views(sample))
 
 
-def training_section(facts: Facts, train_steps: pl.DataFrame | None) -> Section:
-    """The losses of the students."""
+def training_section(facts: Facts, train_steps: pl.DataFrame | None, decoder_steps: pl.DataFrame | None) -> Section:
+    """The losses of the students, and of the decoder if one was trained."""
     title = "Training"
+    charts = () if decoder_steps is None else loss_charts(decoder_steps)
     if train_steps is None:
-        return Section("training", title, (missing_note("core_train_steps", facts.dataset),))
+        return Section("training", title, (missing_note("core_train_steps", facts.dataset),), charts)
     note = "Total loss, mean over seeds. Methods sum different terms: compare the shape of the curves, not their height."
-    return Section("training", title, (note,), loss_charts(train_steps))
+    return Section("training", title, (note,), (*loss_charts(train_steps), *charts))
 
 
 def index_section(facts: Facts, metrics: pl.DataFrame | None) -> Section:

@@ -53,6 +53,7 @@ def read_frames(inputs: StageInputs, sample_count: int) -> Frames:
         parse_rejects=_read(inputs, "parse:core_rejects"),
         trajectories=_read(inputs, "core_trajectories"),
         train_steps=_read(inputs, "core_train_steps"),
+        decoder_steps=_read(inputs, "decoder:core_train_steps"),
         metrics=_read(inputs, "out_metrics"),
         index_metrics=_read(inputs, "index:out_metrics"),
         contrasts=_read(inputs, "out_contrasts"),

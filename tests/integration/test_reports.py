@@ -45,6 +45,13 @@ PUBLISHED = {
     "out_verdicts": toy.VERDICTS,
     "characterize:out_metrics": toy.PHASE_METRICS,
     "characterize:out_contrasts": toy.PHASE_CONTRASTS,
+    "decoder:core_train_steps": toy.DECODER_STEPS,
+    "core_head_scores": toy.HEAD_SCORES,
+    "core_head_profiles": toy.HEAD_PROFILES,
+    "core_patch_effects": toy.PATCH_EFFECTS,
+    "core_attention_insets": toy.ATTENTION_INSETS,
+    "heads:core_trajectories": toy.HEAD_TRAJECTORIES,
+    "heads:out_verdicts": toy.HEAD_VERDICTS,
     "out_costs": toy.COSTS,
     "ingest:core_rejects": TABLES["core_rejects"].empty(),
     "parse:core_rejects": toy.PARSE_REJECTS,
@@ -131,6 +138,14 @@ def test_write_report_refuses_a_table_that_is_gone(run: RunRef, inputs: StageInp
     with pytest.raises(StorageError, match="core_steps"):
         write_report.fn(run, inputs, ReportConfig())
     assert not (run.root_path / "reports").exists()
+
+
+def test_write_report_takes_the_heads_from_their_own_stage(run: RunRef, inputs: StageInputs) -> None:
+    page = written(run, inputs)
+    assert "L1H2: 0.0160" in page and "early_heads_shortlist: said." in page and "Focus: decoder beside teacher" in page
+    without_heads = [name for name in inputs.tables if name.startswith(("core_head", "core_patch", "core_attention", "heads:"))]
+    bare = written(run, without(inputs, *without_heads))
+    assert len(without_heads) == 6 and "ctd heads toy --model decoder" in bare and "beside teacher" not in bare
 
 
 @pytest.fixture

@@ -209,6 +209,7 @@ def profile(score: str, summary: str, layer: int, value: float) -> dict[str, obj
     return MODEL | {"score_name": score, "summary": summary, "layer": layer} | ends
 
 
+DECODER_STEPS = TRAIN_STEPS.with_columns(system=pl.lit("decoder"), component=pl.lit("decoder"))
 HEAD_PROFILES = table(
     "core_head_profiles",
     [profile(score, "layer_mean", layer, 1.5 - layer) for score in ("coarse_score", "refine_score") for layer in (0, 1)]
@@ -278,6 +279,7 @@ FRAMES = Frames(
     parse_rejects=PARSE_REJECTS,
     trajectories=TRAJECTORIES,
     train_steps=TRAIN_STEPS,
+    decoder_steps=DECODER_STEPS,
     metrics=METRICS,
     index_metrics=INDEX_METRICS,
     contrasts=CONTRASTS,

@@ -91,6 +91,12 @@ def test_render_page_shows_an_unknown_price_as_unknown() -> None:
     assert "$0.50" in render_page(FACTS, paid)
 
 
+def test_render_page_shows_the_loss_of_the_decoder_beside_those_of_the_students() -> None:
+    assert "Loss of the refiner, nats per document" in PAGE and "Loss of the decoder, nats per document" in PAGE
+    alone = render_page(FACTS, replace(FRAMES, train_steps=None))
+    assert "Loss of the decoder" in alone and "“ctd distill toy”" in alone
+
+
 @pytest.mark.parametrize(
     ("table", "command"),
     [
