@@ -184,7 +184,7 @@ _FIELDS = (
     Field("component", pl.String, "Part of the student that is trained.", ("shortlister", "refiner", "decoder")),
     Field("train_step", pl.Int32, "Optimiser step, from 0."),
     Field("loss_name", pl.String, "Term of the loss; `total_loss` is the weighted sum."),
-    Field("loss_nats", pl.Float64, "Value of the term, in nats per document."),
+    Field("loss_nats", pl.Float64, "Value of the term, in nats per document; of a decoder, per token."),
     # evaluation
     Field("score", pl.Float64, "The system's score; higher is better; comparable within one list."),
     Field("metric", pl.String, "Name of the metric without its cutoff."),
