@@ -162,24 +162,21 @@ def order_sentence(profiles: pl.DataFrame, kind: ScoreKind) -> str:
         reading = f"heads of {'late' if found.value > 0 else 'early'} layers score higher"
     else:
         reading = "the interval includes zero: no order of layers is shown"
-    return f"{kind.name} and layer: Spearman correlation {_interval_text(found)}; {reading}."
+    value, ends = decimal_text(found.value, 2), range_text(found.low, found.high, 2)
+    return f"{kind.name} and layer: Spearman correlation {value} (95% interval {ends}); {reading}."
 
 
 def reliability_sentence(profiles: pl.DataFrame, kind: ScoreKind) -> str:
-    """How far two halves of the documents rank the heads alike; empty where it was not measured.
+    """How far two halves of the documents score the heads alike; empty where it was not measured.
 
     The words change at 0.8 and 0.5.
     """
     found = _whole(profiles, kind, "split_half")
     if found is None:
         return ""
-    words = "much alike" if found.value >= 0.8 else "partly alike" if found.value >= 0.5 else "hardly alike, so take it with care"
+    words = "much alike" if found.value >= 0.8 else "partly alike" if found.value >= 0.5 else "hardly alike: take it with care"
+    value, ends = decimal_text(found.value, 2), range_text(found.low, found.high, 2)
     return (
-        f"Split-half reliability of {kind.name}: {_interval_text(found)}; two halves of {found.document_count:,} documents rank "
-        f"the heads {words}."
+        f"Split-half reliability of {kind.name}: {value} ({ends} in 95% of the halvings); halves of {found.document_count:,} "
+        f"documents score the heads {words}."
     )
-
-
-def _interval_text(found: Whole) -> str:
-    interval = range_text(found.low, found.high, 2)
-    return decimal_text(found.value, 2) + (f" (95% interval {interval})" if interval else "")

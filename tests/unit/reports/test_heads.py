@@ -116,5 +116,5 @@ def test_order_sentence_reads_the_interval() -> None:
 def test_reliability_sentence_says_how_far_halves_agree(value: float, words: str) -> None:
     rows = table("core_head_profiles", [profile("coarse_score", "split_half", -1, value)])
     said = reliability_sentence(rows, COARSE)
-    assert words in said and "two halves of 40 documents" in said
+    assert words in said and "halves of 40 documents" in said
     assert reliability_sentence(rows, REFINE) == ""
