@@ -91,6 +91,11 @@ def embedding_dir(root: Path, embedder: str) -> Path:
     return root / "cache" / "embeddings" / re.sub(r"[^A-Za-z0-9._-]+", "_", embedder)
 
 
+def head_blocks_dir(root: Path, dataset: str, key: str) -> Path:
+    """Finished blocks of the heads stage, by what they were made from."""
+    return root / "cache" / "heads" / checked_name(dataset) / key
+
+
 def report_dir(root: Path, dataset: str) -> Path:
     """The dataset's static pages."""
     return root / "reports" / checked_name(dataset)
