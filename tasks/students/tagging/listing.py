@@ -63,8 +63,7 @@ def open_wording(lexical: LexicalIndex) -> Callable[[Sequence[str]], Matrix]:
     """A function of texts: `QuickWording.find`, or `find_wording` where torch has no MKL."""
     if torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]  # theirs
         return QuickWording(lexical).find
-    rows = np.arange(len(lexical.label_ids), dtype=np.int32)
-    return lambda texts: find_wording(lexical, rows, texts)
+    return lambda texts: find_wording(lexical, lexical.label_ids, texts)
 
 
 def as_tensor(matrix: "csr_matrix[np.float32]") -> Tensor:
