@@ -18,14 +18,28 @@ TITLES = {
     "dynamics": "Heads along the trace",
     "inset": "Where two heads look",
 }
-SECTION_OF_CLAIM = {
-    "early_heads_shortlist": "heads",
-    "late_heads_refine": "heads",
-    "kept_attention_rises": "dynamics",
-    "dropped_attention_falls": "dynamics",
-    "ov_helpfulness_grows": "dynamics",
+CLAIMS = {
+    "heads": {
+        "early_heads_shortlist": "Shortlisting heads stand early",
+        "late_heads_refine": "Refinement heads stand late",
+    },
+    "patching": {
+        "shortlist_heads_sufficient": "Shortlisting heads are enough (margin)",
+        "shortlist_heads_necessary": "Shortlisting heads are needed (margin)",
+        "shortlist_heads_sufficient_focus": "Shortlisting heads are enough (Focus)",
+        "shortlist_heads_necessary_focus": "Shortlisting heads are needed (Focus)",
+        "refine_heads_sufficient": "Refinement heads are enough (margin)",
+        "refine_heads_necessary": "Refinement heads are needed (margin)",
+        "refine_heads_sufficient_confusion": "Refinement heads are enough (Confusion)",
+        "refine_heads_necessary_confusion": "Refinement heads are needed (Confusion)",
+    },
+    "dynamics": {
+        "kept_attention_rises": "Attention to kept candidates rises",
+        "dropped_attention_falls": "Attention to dropped candidates falls",
+        "ov_helpfulness_grows": "OV-helpfulness grows",
+    },
 }
-"""Where a claim is shown; the others are about patching."""
+"""The claims of each section in a few words, in the order of the page."""
 
 
 def head_note(table: str, dataset: str) -> str:
@@ -93,11 +107,12 @@ def patching_section(facts: Facts, frames: Frames) -> Section:
 
 def verdict_grids(verdicts: pl.DataFrame | None, slug: str) -> tuple[Grid, ...]:
     """The claims of one section: how each stands, and the sentence with its numbers; no table where there is none."""
-    found = [] if verdicts is None else verdicts.select("claim", "standing", "sentence_text").rows()
+    found = () if verdicts is None else verdicts.select("claim", "standing", "sentence_text").iter_rows()
+    said = {claim: (standing, sentence) for claim, standing, sentence in found}
     rows = tuple(
-        (Cell(claim.replace("_", " ")), Cell(STANDINGS[standing], is_best=True), Cell(sentence))
-        for claim, standing, sentence in found
-        if SECTION_OF_CLAIM.get(claim, "patching") == slug
+        (Cell(words), Cell(STANDINGS[said[claim][0]], is_best=True), Cell(said[claim][1]))
+        for claim, words in CLAIMS[slug].items()
+        if claim in said
     )
     grid = Grid(f"{slug}-verdicts", "Claims about the heads, and how they stand", ("claim", "verdict", "in words"), rows, (1, 2))
     return (grid,) if rows else ()

@@ -157,7 +157,7 @@ def panel_note(panel: Panel) -> str:
     how = f"{PARTS[panel.patched_part]} patched, {CORRUPTIONS[panel.corruption]}"
     parts = [f"Percent of the way from the {start} to the {goal}; {row['document_count']:,} documents; {how}."]
     if panel.rows["effect_frac"].null_count() == len(panel.rows):
-        parts.append("Both runs are alike, so that no share is defined; the table has the values.")
+        parts.append("The interval of clean minus corrupted includes 0, so that no share is defined; the table has the values.")
     elif _is_cut(panel.rows):
         parts.append("Intervals are cut at the edge of the chart; the table has them whole.")
     return " ".join(parts)

@@ -262,10 +262,11 @@ HEAD_VERDICTS = table(
     "out_verdicts",
     [
         {"system": "decoder", "claim": claim, "standing": standing, "sentence_text": f"{claim}: said.", "document_count": 48}
+        | {"difference": 0.1}
         | RUN
         for claim, standing in (
             ("early_heads_shortlist", "holds"),
-            ("shortlist_heads_needed", "undecided"),
+            ("refine_heads_necessary", "undecided"),
             ("ov_helpfulness_grows", "fails"),
         )
     ],

@@ -4,8 +4,10 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
+from tasks.heads.patch_verdicts import CLAIMS as PATCH_CLAIMS
+from tasks.heads.verdicts import DYNAMICS_CLAIMS, ORDER_CLAIMS
 from tasks.reports.frames import Frames
-from tasks.reports.head_sections import head_sections
+from tasks.reports.head_sections import CLAIMS, head_sections
 from tasks.reports.page import render_page
 from tests.unit.reports.outline import Outline
 from tests.unit.reports.report_frames import ATTACK, FACTS, FRAMES, HEAD_SCORES, PATCH_EFFECTS, patch, table
@@ -42,11 +44,16 @@ def test_head_sections_put_each_verdict_where_its_claim_is_tested() -> None:
         slug: [(row[0].text, row[1].text, row[2].text) for grid in found for row in grid.rows] for slug, found in grids.items()
     }
     assert said == {
-        "heads": [("early heads shortlist", "holds", "early_heads_shortlist: said.")],
-        "patching": [("shortlist heads needed", "open", "shortlist_heads_needed: said.")],
-        "dynamics": [("ov helpfulness grows", "does not hold", "ov_helpfulness_grows: said.")],
+        "heads": [("Shortlisting heads stand early", "holds", "early_heads_shortlist: said.")],
+        "patching": [("Refinement heads are needed (margin)", "open", "refine_heads_necessary: said.")],
+        "dynamics": [("OV-helpfulness grows", "does not hold", "ov_helpfulness_grows: said.")],
         "inset": [],
     }
+
+
+def test_head_sections_have_words_for_every_claim_of_the_stage() -> None:
+    named = {claim.name for claim in (*ORDER_CLAIMS.values(), *DYNAMICS_CLAIMS.values(), *PATCH_CLAIMS)}
+    assert {claim for claims in CLAIMS.values() for claim in claims} == named
 
 
 def test_head_sections_without_verdicts_and_profiles_have_charts_alone() -> None:
