@@ -1,6 +1,8 @@
 """The decoder whose heads are measured, loaded from a folder; nothing is downloaded."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,8 +83,8 @@ def load_model(ref: ModelRef, settings: HeadsConfig) -> LoadedModel:
     precision = torch.float32 if ref.is_compact or settings.precision == "float32" else torch.bfloat16
     try:
         tokenizer = AutoTokenizer.from_pretrained(ref.path, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(ref.path, local_files_only=True, dtype=precision, device_map=_spread(device))
-    except (OSError, ValueError, KeyError, RuntimeError) as exc:
+        model = _place(partial(AutoModelForCausalLM.from_pretrained, ref.path, local_files_only=True, dtype=precision), device)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as exc:
         raise ConfigError(f"heads.model = {ref.path!r} cannot be loaded as a causal decoder: {exc}") from exc
     model.train(False)
     check_tokenizer(tokenizer)
@@ -109,6 +111,9 @@ def device_of(settings: HeadsConfig) -> torch.device:
     return torch.device("cuda" if has_cuda and settings.device != "cpu" else "cpu")
 
 
-def _spread(device: torch.device) -> "str | torch.device":
-    """Several CUDA devices share the layers (accelerate's `auto`); else all stand on one."""
-    return "auto" if device.type == "cuda" and torch.cuda.device_count() > 1 else device
+def _place(load: Callable[..., "PreTrainedModel"], device: torch.device) -> "PreTrainedModel":
+    """All layers on one device; several CUDA devices share them (`device_map` auto, which needs accelerate)."""
+    if device.type == "cuda" and torch.cuda.device_count() > 1:
+        return load(device_map="auto")
+    model: PreTrainedModel = load().to(device)  # type: ignore[arg-type]
+    return model
