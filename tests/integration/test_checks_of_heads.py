@@ -18,7 +18,9 @@ from warehouse.parquet import write_table
 KNOWN = {"core_documents": toy.DOCUMENTS, "core_labels": toy.LABELS}
 IS_KNOWN = pl.col("document_id").is_in(["d0", "d1"])
 DOCUMENT_SCORES = toy.HEAD_SCORES.with_columns(document_id=pl.lit("d1"))
-NEAR_MISSES = [{"document_id": "d1", "rank": rank, "label_id": rank, "score": 0.9 - rank / 10} for rank in (1, 2)]
+NEAR_MISSES: list[dict[str, object]] = [
+    {"document_id": "d1", "rank": rank, "label_id": rank, "score": 0.9 - rank / 10} for rank in (1, 2)
+]
 GOOD = {
     "core_near_misses": toy.table("core_near_misses", NEAR_MISSES),
     "core_head_document_scores": DOCUMENT_SCORES.select(TABLES["core_head_document_scores"].columns),
