@@ -170,7 +170,7 @@ _FIELDS = (
     Field("direction", pl.String, "denoise: clean into corrupted; noise: corrupted into clean.", DIRECTIONS),
     Field("corruption", pl.String, "swap: anchors of another document; mask: anchors replaced by a filler token.", CORRUPTIONS),
     Field("patched_part", pl.String, "What of a head is patched: its attention pattern, or its output.", PATCHED_PARTS),
-    Field("head_set", pl.String, "Heads of highest score, as many at random, or as many of lowest score.", HEAD_SETS),
+    Field("head_set", pl.String, "Heads of highest score, as many others at random, or those of scores nearest 0.", HEAD_SETS),
     Field("head_count", pl.Int32, "Heads patched together (the bin)."),
     Field("draw", pl.Int32, "Number of the random draw, from 0; 0 for the other sets."),
     Field("outcome_quantity", pl.String, "What the patch is judged by: margin (logits), Focus or Confusion.", OUTCOME_QUANTITIES),

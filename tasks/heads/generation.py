@@ -115,9 +115,7 @@ class _Writers:
 
         def prompted(sequences: Sequence[Tokens]) -> _Prompted:
             inputs = aligned([ids[:end] for ids, end in zip(sequences, ends, strict=True)], ends, model.device)
-            nowhere = torch.zeros((len(cases), 1), dtype=torch.int64, device=model.device)
-            with explicit_attention(parts, nowhere, part):
-                return _Prompted(inputs, run_prefix(model, parts, inputs, inputs.token_ids.shape[1] - 1))
+            return _Prompted(inputs, run_prefix(model, parts, inputs, inputs.token_ids.shape[1] - 1))
 
         clean = prompted([case.sequence.token_ids for case in cases])
         return cls(model, parts, part, form, cases, clean, prompted([case.corrupted_ids for case in cases]))

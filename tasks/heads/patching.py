@@ -148,10 +148,9 @@ class _PairOfRuns:
 
     @classmethod
     def of(cls, model: PreTrainedModel, parts: DecoderParts, cases: Sequence[PatchCase], part: Part) -> "_PairOfRuns":
-        """Run both; every later run goes the same way, so that a run patched with itself is the same to the bit."""
+        """Run both; later runs go on from the same prefixes, so that a run patched with itself is the same to the bit."""
         batch = _batch(cases, model.device)
-        with explicit_attention(parts, batch.rows, part):
-            prefixes = [run_prefix(model, parts, inputs, batch.start) for inputs in (batch.clean, batch.corrupted)]
+        prefixes = [run_prefix(model, parts, inputs, batch.start) for inputs in (batch.clean, batch.corrupted)]
         sources: list[Source] = [{}, {}]
         found = []
         for inputs, prefix, source in zip((batch.clean, batch.corrupted), prefixes, sources, strict=True):

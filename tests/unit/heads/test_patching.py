@@ -55,6 +55,13 @@ def test_patch_block_of_a_run_with_itself_changes_nothing(family: str, part: Par
     assert found["value"].to_list() == found["clean_value"].to_list() == found["corrupted_value"].to_list()
 
 
+def test_patch_block_of_a_run_with_itself_changes_nothing_in_half_precision() -> None:
+    model = tiny_decoder("llama-grouped").bfloat16()
+    cases = [replace(case, corrupted_ids=case.sequence.token_ids) for case in random_cases("shortlist")]
+    found = patch_block(model, watch_heads(model), block(cases), [EVERY], settings())
+    assert found["value"].to_list() == found["clean_value"].to_list()
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_patch_block_in_pieces_equals_whole_runs(family: str) -> None:
     model = tiny_decoder(family)
