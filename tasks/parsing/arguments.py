@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from tasks.parsing.cue_search import CueText
 from tasks.parsing.cues import Judgement, has_comparison, is_argued_against, is_verdict_word, judgements, stated_verdict
 from tasks.parsing.drafts import Mention
 from tasks.parsing.mentions import Identity, Named
@@ -54,27 +55,29 @@ def distinct(named: Iterable[Named]) -> list[Named]:
     """The first mention of each label."""
     first: dict[Identity, Named] = {}
     for one in named:
-        first.setdefault(one.identity, one)
+        if one.identity not in first:
+            first[one.identity] = one
     return list(first.values())
 
 
-def argument_of(low: str, start: int, end: int, named: Sequence[Named]) -> Argument:
+def argument_of(text: CueText, start: int, end: int, named: Sequence[Named]) -> Argument:
     """What a span of masked text argues about the labels it names.
 
     The last judgement gives the verdict. It is about the label beside it (`keep vim`, `nano is out`); without one about the
     topic, the first label that is not set up as the other side.
     """
-    named = with_anaphors(low, end, named[:MOST_SIDES])
-    found = judgements(low, start, end)
+    low, named = text.low, list(named[:MOST_SIDES])
+    labels = distinct(named)
     stated = stated_verdict(low, named[0].mention.end, end) if named else None
     if stated:
-        others = [one.mention for one in distinct(named)[1:]]
-        return Argument(stated, named[0].mention, others[0] if others else None, named[0].mention)
-    is_comparison = has_comparison(low, start, end)
+        return Argument(stated, named[0].mention, labels[1].mention if len(labels) > 1 else None, named[0].mention)
+    found = judgements(text, start, end)
+    is_comparison = has_comparison(text, start, end)
     verdict = found[-1].verdict if found else "compare" if is_comparison else "none"
     if not named:
         return Argument(verdict)
-    topic, rival = _topic(low, start, named, is_comparison)
+    topic, rival = _topic(text, start, labels, is_comparison)
+    named = with_anaphors(low, end, named, labels)
     objects: dict[str, Named] = {}
     for judgement in found:
         beside = _beside(low, named, judgement)
@@ -88,9 +91,8 @@ def argument_of(low: str, start: int, end: int, named: Sequence[Named]) -> Argum
     return Argument(verdict, subject.mention, None if other is None or is_same else other.mention, topic.mention)
 
 
-def with_anaphors(low: str, end: int, named: Sequence[Named]) -> Sequence[Named]:
-    """The labels named, and again where `the former` or `the latter` of just two stands for one of them."""
-    pair = distinct(named)
+def with_anaphors(low: str, end: int, named: list[Named], pair: Sequence[Named]) -> list[Named]:
+    """The labels named, and again where `the former` or `the latter` of just two (the `pair`) stands for one of them."""
     if len(pair) != 2:
         return named
     matches = islice(ANAPHOR.finditer(low, pair[1].mention.end, end), MOST_SIDES)
@@ -99,9 +101,8 @@ def with_anaphors(low: str, end: int, named: Sequence[Named]) -> Sequence[Named]
     return sorted([*named, *meant], key=lambda one: one.mention.start)
 
 
-def _topic(low: str, start: int, named: Sequence[Named], is_comparison: bool) -> tuple[Named, Named | None]:
-    labels = distinct(named)
-    against = [one for one in labels if is_argued_against(low, start, one.mention.start)]
+def _topic(text: CueText, start: int, labels: list[Named], is_comparison: bool) -> tuple[Named, Named | None]:
+    against = [one for one in labels if is_argued_against(text, start, one.mention.start)]
     if not against and is_comparison:
         against = labels[1:]
     topics = [one for one in labels if one not in against] or labels

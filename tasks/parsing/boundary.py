@@ -1,15 +1,14 @@
 """The phase boundary t*: the step that best divides naming labels from arguing about them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tasks.parsing.drafts import TraceDraft
 
 GIVEN_EVIDENCE = "the shortlist was given: every step refines"
 
 
-@dataclass(frozen=True, slots=True)
-class StepEvents:
+class StepEvents(NamedTuple):
     """What one step does: how many labels it names for the first time, and whether it argues.
 
     `argues`: it decides about a label, takes up one that was named before, or says that it now goes into detail.

@@ -1,11 +1,14 @@
 """English words that show what a sentence of a reasoning trace does: list candidates, compare, decide, conclude, refuse.
 
 Prose in another language has none of them, so neither verdicts nor a sure boundary. All are looked for in `lowered` text,
-which is three times as fast as ignoring case.
+which is three times as fast as ignoring case; the texts before the patterns say with which words they begin.
 """
 
 import re
 from typing import NamedTuple
+
+from tasks.parsing.cue_search import Cue, CueText, opened_by
+from tasks.parsing.words import Words, words_of
 
 
 def lowered(text: str) -> str:
@@ -14,15 +17,16 @@ def lowered(text: str) -> str:
     return low if len(low) == len(text) else "".join(char.lower() if len(char.lower()) == 1 else char for char in text)
 
 
-def _phrases(*phrases: str) -> re.Pattern[str]:
+def _phrases(openings: str, *phrases: str) -> Cue:
     """Any of these phrases (regular expressions), at the beginning of a word."""
-    return re.compile(rf"\b(?:{'|'.join(phrases)})")
+    return Cue.of(openings, rf"\b(?:{'|'.join(phrases)})")
 
 
 LABEL_NOUNS = "answers?|labels?|tags?|categories|topics|selections?|choices?|picks?|set|list"
 """What a final choice is called."""
 
 SHORTLIST_CUE = _phrases(
+    "bra can com con cou fir ini jot lis lon may mig opt per pla pos pot rel sho thi to wha wor wri",
     r"(?:candidates?|options?|contenders?|perhaps|maybe|plausible|potential(?:ly)?)\b",
     r"(?:shortlist|brainstorm|possibl|possibilit)\w*|(?:long|short)[ -]?lists?\b",
     r"comes? to mind\b",
@@ -33,6 +37,7 @@ SHORTLIST_CUE = _phrases(
     r"list(?:ing)? (?:some|a few|the|everything|what)\b",
 )
 REFINE_CUE = _phrases(
+    "aga are bac be clo dee dou eac go goi hol in let loo mor nar not now on one re rec ree ref rev tak wei wha whi",
     r"(?:again|back to|on reflection|one by one|one at a time|each one|each of (?:them|these))\b",
     r"(?:revisit|refin|narrow|weigh|double-check|re-?(?:examin|check|consider|visit|evaluat))\w*",
     r"go(?:ing)? (?:back|through|over)\b",
@@ -43,12 +48,13 @@ REFINE_CUE = _phrases(
     r"(?:which|what) (?:ones?|of (?:these|those|them)) (?:\w+ )?(?:apply|fit|belong|match|are (?:right|relevant|correct))\b",
     r"(?:not|are) all (?:of )?(?:them|these|those|that)\b|take (?:them|these|each)\b",
 )
-REFINE_HEADING = _phrases(
-    r"(?:screening|assessments?|evaluations?|reviews?|verification|analys[ie]s|decisions?|verdicts?|checks?|checking)\b",
-    r"(?:refinement|comparisons?|discussion|judge?ments?|filtering|elimination|reasoning)\b",
+REFINE_HEADING = re.compile(
+    r"\b(?:(?:screening|assessments?|evaluations?|reviews?|verification|analys[ie]s|decisions?|verdicts?|checks?|checking)\b"
+    r"|(?:refinement|comparisons?|discussion|judge?ments?|filtering|elimination|reasoning)\b)"
 )
 """What a section of arguments is headed with."""
 CONCLUDE_CUE = _phrases(
+    "all bes bri fin her i in ove put tak tha thi to we whi",
     r"final(?:ly|ize|ise)?\b",
     r"(?:in (?:the end|summary|conclusion|total)|to (?:sum up|conclude|summari[sz]e)|overall|all in all)\b",
     r"i(?:'ll|'d|'m| will| would| am)(?: going to)? (?:go with|answer|return(?! to)|settl(?:e|ing) on|submit|assign)\b",
@@ -57,6 +63,7 @@ CONCLUDE_CUE = _phrases(
     r"(?:(?:that|which|this) leaves|(?:we are|i am|i'm) left with)\b",
 )
 ANSWER_CUE = _phrases(
+    "my the tho",
     rf"(?:my|the) (?:\w+ ){{0,2}}(?:{LABEL_NOUNS})(?: \w+){{0,2}} (?:is|are|will be|would be|should be)\b",
     rf"(?:these|those|the following) (?:\w+ )?(?:{LABEL_NOUNS}|ones?) (?:\w+ )?(?:apply|fit|match|remain|describe)\b",
     rf"(?:my|the) (?:final |chosen |selected )?(?:{LABEL_NOUNS}):",
@@ -64,19 +71,21 @@ ANSWER_CUE = _phrases(
 """Says outright which labels are the answer."""
 
 DOCUMENT_CUE = _phrases(
+    "a dea des is our the thi",
     r"(?:the|this|our|a) (?:\w+ )?(?:document|text|description|article|page|passage|abstract|entry|snippet)\b",
     r"(?:describes|is about|deals with)\b",
 )
-EVIDENCE_BEFORE = re.compile(
+EVIDENCE_BEFORE = Cue.of(
+    "acc bec cal des doc due fro giv men phr quo rea say spe sta tal ter tex tit wor",
     r"\b(?:mention\w*|says?|saying|stat(?:es|ed|ing)|describ\w+|text|document|description|title|reads?|quot\w+|phrases?|words?"
     r"|wording|terms?|talk\w* (?:about|of)|speaks? of|according to|from|given|because of|due to"
     r"|calls? (?:it|itself))\b[^\"“”«»`*]{0,30}$",
 )
-REFUSAL = _phrases(
-    r"i(?:'m| am) (?:sorry|unable|not able)\b",
-    r"i (?:can(?:no|')t|cannot|won't|will not|must decline|decline)\b",
-    r"(?:sorry, (?:but|i)|as an ai|against (?:my|the) (?:policy|guidelines))\b",
-    r"(?:can't|cannot|unable to) (?:help|assist|comply|provide|do that)\b",
+REFUSAL = re.compile(
+    r"\b(?:i(?:'m| am) (?:sorry|unable|not able)\b"
+    r"|i (?:can(?:no|')t|cannot|won't|will not|must decline|decline)\b"
+    r"|(?:sorry, (?:but|i)|as an ai|against (?:my|the) (?:policy|guidelines))\b"
+    r"|(?:can't|cannot|unable to) (?:help|assist|comply|provide|do that)\b)"
 )
 
 
@@ -152,28 +161,44 @@ _MISSES = (
 )
 
 
-def _either(keeps: tuple[str, ...], drops: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(rf"\b(?:(?P<keep>{'|'.join(keeps)})|(?P<drop>{'|'.join(drops)}))\b")
+def _either(openings: str, keeps: tuple[str, ...], drops: tuple[str, ...]) -> Cue:
+    return Cue.of(openings, rf"\b(?:(?P<keep>{'|'.join(keeps)})|(?P<drop>{'|'.join(drops)}))\b")
 
 
-_DECISION, _JUDGEMENT = _either(_KEEPS, _DROPS), _either(_FITS, _MISSES)
-_ASSENT = re.compile(
+_DECISION = _either(
+    "'s acc add are be cro dis dit dro eli exc get goe i inc is kee kep lea lef let mak omi pas rat rej rem ret rul scr sel set "
+    "ski sta str tak ver",
+    _KEEPS,
+    _DROPS,
+)
+_JUDGEMENT = _either(
+    "a alr ano app arg bel bet can cap cer cle clo con cor cou cov dec def des dif dir do doc doe don dup far fit goo gue har "
+    "irr it lea loo mak mat mis mor nat nee nev no not obv off out per poi poo pre pro red rel sol som spe spo str sub sui sup "
+    "tan tex tha thi tip too unl unn unr uns use wea wel wro",
+    _FITS,
+    _MISSES,
+)
+_ASSENT = Cue.of(
+    "abs def nah no nop sur yea yep yes",
     r"(?:(?<=[,?.] )|(?<=so )|(?<![^\n]))(?<!wait, )(?:(?P<keep>yes|yeah|yep|sure|definitely|absolutely)|(?P<drop>no(?:pe)?|nah))"
-    r"(?=[,.!]|$)"
+    r"(?=[,.!]|$)",
 )
 """An answer to one's own question, set off by commas; `wait, no` takes back a thought, not a label."""
 
-_FLIPS = re.compile(
+_FLIPS = Cue.of(
+    "can fai har ins les n't nei nev no nor not rat wit",
     r"(?:\b(?:not|never|no (?:reason|need) to|cannot|hardly|neither|rather than|instead of|without|no|nor|nothing|fails? to|less)"
     r"|n't)(?:\s+\w+){0,2}\s+$",
 )
 _COMPARE = _phrases(
+    "as bet clo com con dif in ins nea ove rat sim unl ver vs",
     r"(?:rather than|instead of|versus|better than|similar to|overlaps? with|as opposed to|in contrast)\b",
     r"(?:between|confused|unlike|(?<!all )over|overlaps?)\b",
     r"vs\b|close(?:r|st)?\b|compar(?:ed?|ing|ison)\b|differs? from\b|differences? between\b|near[- ]miss",
 )
-_AGAINST = re.compile(
-    r"\b(?:rather than|instead of|versus|vs\.?|compar(?:ed?|ing) (?:it )?(?:to|with)|against|closer to|than|over|unlike"
+_AGAINST = Cue.of(
+    "aga as cap clo com con cov dif dis dup fav giv ins opp ove rat red sam see sim sub sup tha unl ver vs",
+    r"\b(?:rather than|instead of|versus|vs\b\.?|compar(?:ed?|ing) (?:it )?(?:to|with)|against|closer to|than|over|unlike"
     r"|(?:superseded|subsumed|covered|captured) by|duplicates?(?: of)?|redundant (?:with|to|given)|same as|(?<=, )see"
     r"|(?:as )?opposed to|differs? from|overlaps? with|similar to|distinct from|confused with|favou?r of|given that)"
     r"\s*(?:(?:plain|the|just|mere|label)\s+)*[\"'“‘«*`\[(_]*$",
@@ -184,6 +209,13 @@ _STATED = re.compile(
     r"|(?P<drop>[✗✘✖❌×]|(?:no|out|n/?a|not applicable|fail(?:s|ed)?|false|none)\b))"
     r"(?:(?<=[✓✔✅✗✘✖❌×])|(?=\s*(?:[.,;:!|()*_–—-]|because\b|as\b|since\b|$)))"
 )
+
+
+CUES = (
+    SHORTLIST_CUE, REFINE_CUE, CONCLUDE_CUE, ANSWER_CUE, DOCUMENT_CUE, EVIDENCE_BEFORE, _DECISION, _JUDGEMENT, _ASSENT, _FLIPS,
+    _COMPARE, _AGAINST,
+)  # fmt: skip
+_OPENED = opened_by(CUES)
 
 
 def stated_verdict(low: str, mention_end: int, end: int) -> str | None:
@@ -200,38 +232,44 @@ class Judgement(NamedTuple):
     verdict: str
 
 
-def judgements(low: str, start: int, end: int) -> list[Judgement]:
+def cue_text(low: str, words: Words | None = None) -> CueText:
+    """A lowered text ready to be searched for cues; `words`: those of the text, if it is cut into words already."""
+    return CueText.of(low, words or words_of(low, 0, len(low)), CUES, _OPENED)
+
+
+def judgements(text: CueText, start: int, end: int) -> list[Judgement]:
     """What a span keeps and drops: its decisions ("so I drop it"), else its judgements ("too broad"), else its yes and no."""
-    return decisions(low, start, end) or _judged(_JUDGEMENT, low, start, end) or _judged(_ASSENT, low, start, end)
+    return decisions(text, start, end) or _judged(_JUDGEMENT, text, start, end) or _judged(_ASSENT, text, start, end)
 
 
-def decisions(low: str, start: int, end: int) -> list[Judgement]:
+def decisions(text: CueText, start: int, end: int) -> list[Judgement]:
     """What a span keeps and drops in so many words."""
-    return _judged(_DECISION, low, start, end)
+    return _judged(_DECISION, text, start, end)
 
 
-def _judged(cues: re.Pattern[str], low: str, start: int, end: int) -> list[Judgement]:
+def _judged(cue: Cue, text: CueText, start: int, end: int) -> list[Judgement]:
     found = []
-    for match in cues.finditer(low, start, end):
+    for match in text.findall(cue, start, end):
+        first, last = match.span()
         is_keep = match["keep"] is not None
-        is_flipped = _FLIPS.search(low, max(start, match.start() - 40), match.start()) is not None
-        found.append(Judgement(match.start(), match.end(), "keep" if is_keep != is_flipped else "drop"))
+        is_flipped = text.search(_FLIPS, max(start, first - 40), first) is not None
+        found.append(Judgement(first, last, "keep" if is_keep != is_flipped else "drop"))
     return found
 
 
 def is_verdict_word(low: str) -> bool:
     """True if the text is no more than a decision, such as `keep`."""
-    return _DECISION.fullmatch(low) is not None
+    return _DECISION.pattern.fullmatch(low) is not None
 
 
-def has_comparison(low: str, start: int, end: int) -> bool:
+def has_comparison(text: CueText, start: int, end: int) -> bool:
     """True if the span sets one thing against another."""
-    return _COMPARE.search(low, start, end) is not None
+    return text.search(_COMPARE, start, end) is not None
 
 
-def is_argued_against(low: str, start: int, mention_start: int) -> bool:
+def is_argued_against(text: CueText, start: int, mention_start: int) -> bool:
     """True if the words before a mention set it up as the other side: `rather than vim`, `unlike vim`."""
-    return _AGAINST.search(low, max(start, mention_start - 40), mention_start) is not None
+    return text.search(_AGAINST, max(start, mention_start - 40), mention_start) is not None
 
 
 def named_verdict(word: str) -> str:
@@ -243,6 +281,6 @@ def named_verdict(word: str) -> str:
         return "drop"
     if plain in ("keep", "drop", "compare"):
         return plain
-    low = lowered(word)
-    last = judgements(low, 0, len(low))[-1:]
-    return last[0].verdict if last else "compare" if has_comparison(low, 0, len(low)) else "none"
+    text = cue_text(lowered(word))
+    last = judgements(text, 0, len(word))[-1:]
+    return last[0].verdict if last else "compare" if has_comparison(text, 0, len(word)) else "none"

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tasks.parsing.cues import ANSWER_LEAD, judgements, lowered
+from tasks.parsing.cues import ANSWER_LEAD, cue_text, judgements, lowered
 from tasks.parsing.drafts import Link, Mention
 from tasks.parsing.names import Catalogue
 from tasks.parsing.spans import Taken
@@ -120,7 +120,7 @@ def is_remark_cut(text: str, item: Item, end: int) -> bool:
     if not rest.startswith(":") or rest.startswith((":*", ":_")):
         return True
     said = lowered(rest[1:].strip())
-    return looks_like_sentence(said) or REMARK_START.match(said) is not None or bool(judgements(said, 0, len(said)))
+    return looks_like_sentence(said) or REMARK_START.match(said) is not None or bool(judgements(cue_text(said), 0, len(said)))
 
 
 def item_mention(text: str, source: str, item: Item, catalogue: Catalogue, takes_ids: bool) -> Mention | None:

@@ -8,12 +8,13 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from tasks.parsing.cues import DOCUMENT_CUE, EVIDENCE_BEFORE, SHORTLIST_CUE, lowered
+from tasks.parsing.cues import DOCUMENT_CUE, EVIDENCE_BEFORE, SHORTLIST_CUE, cue_text, lowered
 from tasks.parsing.drafts import Link, Mention
 from tasks.parsing.items import LONGEST_NAME, Item, item_mention, looks_like_sentence, separated
-from tasks.parsing.names import BRACKET_ID, Catalogue, normalise, words_of
+from tasks.parsing.names import BRACKET_ID, Catalogue, normalise
 from tasks.parsing.sentences import MARKED, Sentence
 from tasks.parsing.spans import Taken
+from tasks.parsing.words import Words, words_of
 
 Identity = int | str
 """What a mention is about: a label number, or the normalised text (its head, if it has one) when unknown."""
@@ -42,6 +43,8 @@ class MentionFinder:
         """Take the text and the name of its column; `takes_ids`: the teacher was shown label numbers."""
         self.text = text
         self.low = lowered(text)
+        self._starts = catalogue.name_starts(text, 0, len(text))
+        self.cues = cue_text(self.low, self._starts.words)
         self.source = source
         self.catalogue = catalogue
         self.takes_ids = takes_ids
@@ -52,13 +55,17 @@ class MentionFinder:
         if whole:
             return [whole]
         plain = self._plain(sentence)
-        marked = (*self._marked(sentence), *self._numbered(sentence), *self._enumerated(sentence, plain))
-        found = longest((*marked, *plain), sentence)
+        marked = [*self._marked(sentence), *self._numbered(sentence), *self._enumerated(sentence, plain)]
+        if not marked:
+            return self._merged(plain)
+        found = longest([*marked, *plain], sentence)
         found.sort(key=lambda named: named.mention.start)
         return self._merged(found)
 
     def _merged(self, found: list[Named]) -> list[Named]:
         """A number and the name beside it as one mention: `[12] vim`."""
+        if len(found) < 2:
+            return found
         rows: list[list[Named]] = []
         for named in found:
             before = rows[-1][-1] if rows else None
@@ -88,6 +95,15 @@ class MentionFinder:
         text = self.text[start:end]
         return Named(Mention(text, self.source, start, end, link), self.catalogue.identity(text, link), is_sure)
 
+    def words_within(self, start: int, end: int) -> tuple[Words, int, int]:
+        """Words that hold those of a region; the first of the region's and the one after its last."""
+        words = self._starts.words
+        reach = words.within(start, end)
+        if reach is None:
+            words = words_of(self.text, start, end)
+            reach = 0, len(words.starts)
+        return words, *reach
+
     def _listed_item(self, sentence: Sentence) -> Named | None:
         item = Item(sentence.start, sentence.end, sentence.is_item)
         mention = item_mention(self.text, self.source, item, self.catalogue, self.takes_ids)
@@ -96,7 +112,7 @@ class MentionFinder:
     def _marked(self, sentence: Sentence) -> Iterator[Named]:
         quoted_until = -1
         matches = list(MARKED.finditer(self.text, sentence.start, sentence.end))
-        lists_candidates = bool(matches) and SHORTLIST_CUE.search(self.low, sentence.start, sentence.end) is not None
+        lists_candidates = bool(matches) and self.cues.search(SHORTLIST_CUE, sentence.start, sentence.end) is not None
         for match in matches:
             start, end = match.span(match.lastgroup or 0)
             is_evidence = match.lastgroup not in ("strong", "code") and self._is_evidence(sentence, match, quoted_until)
@@ -113,7 +129,7 @@ class MentionFinder:
         """True for words quoted from the document: after `the text says`, or next in a row of such."""
         if quoted_until >= 0 and ENUMERATION_GAP.fullmatch(self.text, quoted_until, match.start(match.lastgroup or 0)):
             return True
-        return EVIDENCE_BEFORE.search(self.low, max(sentence.start, match.start() - 60), match.start()) is not None
+        return self.cues.search(EVIDENCE_BEFORE, max(sentence.start, match.start() - 60), match.start()) is not None
 
     def _numbered(self, sentence: Sentence) -> Iterator[Named]:
         for match in BRACKET_ID.finditer(self.text, sentence.start, sentence.end) if self.takes_ids else ():
@@ -122,14 +138,12 @@ class MentionFinder:
                 yield self.named(match.start(), match.end(), link, True)
 
     def _plain(self, sentence: Sentence) -> list[Named]:
-        names = list(self.catalogue.find_names(self.text, sentence.start, sentence.end))
-        is_summary = bool(names) and DOCUMENT_CUE.search(self.low, sentence.start, sentence.end) is not None
         found = []
-        for start, end, label_id in names:
-            is_sure = self._heads_line(sentence, start, end)
-            if not is_sure and not is_summary:
-                is_sure = self.catalogue.is_plain_name(self.text[start:end], label_id)
-            found.append(self.named(start, end, self.catalogue.lookup(self.text[start:end]), is_sure))
+        for start, end, label_id in self.catalogue.find_names(self.text, sentence.start, sentence.end, self._starts):
+            link, is_sure = self.catalogue.lookup_plain(self.text[start:end], label_id)
+            if is_sure and self.cues.search(DOCUMENT_CUE, sentence.start, sentence.end):
+                is_sure = False
+            found.append(self.named(start, end, link, is_sure or self._heads_line(sentence, start, end)))
         return found
 
     def _heads_line(self, sentence: Sentence, start: int, end: int) -> bool:
@@ -143,7 +157,7 @@ class MentionFinder:
     def _enumerated(self, sentence: Sentence, plain: Sequence[Named]) -> Iterator[Named]:
         """Pieces after the colon of a sentence that announces candidates, such as `Candidates: vim, emacs and nano`."""
         colon = COLON.search(self.text, sentence.start, sentence.end)
-        if colon is None or SHORTLIST_CUE.search(self.low, sentence.start, colon.start()) is None:
+        if colon is None or self.cues.search(SHORTLIST_CUE, sentence.start, colon.start()) is None:
             return
         names = Taken(sentence.start, sentence.end, ((named.mention.start, named.mention.end) for named in plain))
         pieces = list(separated(self.text, colon.end(), sentence.end, names))
@@ -185,20 +199,21 @@ class KnownLabels:
     def among(self, finder: MentionFinder, sentence: Sentence, found: Sequence[Named], takes_sure: bool = False) -> list[Named]:
         """The mentions of a sentence that are of known labels, and any sure ones if wished, by place."""
         kept = [named for named in found if named.identity in self._identities or (takes_sure and named.is_sure)]
-        unknown = list(self._unknown(finder.text, sentence.start, sentence.end)) if self._widths else []
+        unknown = list(self._unknown(finder, sentence.start, sentence.end)) if self._widths else []
         if unknown:
             kept = longest([*(finder.named(start, end, None, True) for start, end in unknown), *kept], sentence)
         return sorted(kept, key=lambda named: named.mention.start)
 
-    def _unknown(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    def _unknown(self, finder: MentionFinder, start: int, end: int) -> Iterator[tuple[int, int]]:
         """Labels the catalogue does not know, the longest first from the left; a name in words is found in one pass."""
-        spans, words = words_of(text, start, end)
-        at = 0
-        while at < len(words):
-            counts = [n for n in self._widths.get(words[at], ()) if at + n <= len(words)]
-            count = next((n for n in counts if " ".join(words[at : at + n]) in self._identities), 0)
-            first, last = spans[at][0], spans[at + max(count, 1) - 1][1]
-            if count and "_" not in (text[first - 1 : first], text[last : last + 1]):
+        words, at, after = finder.words_within(start, end)
+        if self._widths.keys().isdisjoint(words.folded[at:after]):
+            return
+        while at < after:
+            counts = [n for n in self._widths.get(words.folded[at], ()) if at + n <= after]
+            count = next((n for n in counts if " ".join(words.folded[at : at + n]) in self._identities), 0)
+            first, last = words.starts[at], words.ends[at + max(count, 1) - 1]
+            if count and "_" not in (finder.text[first - 1 : first], finder.text[last : last + 1]):
                 yield first, last
             at += max(count, 1)
 

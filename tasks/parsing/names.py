@@ -2,25 +2,22 @@
 
 import math
 import re
-import unicodedata
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from tasks.parsing.drafts import UNLINKED, Link
-
-TOKEN = re.compile(r"[^\W_]+(?:\+\+|#)?")
-ASCII_TOKEN = re.compile(r"[a-zA-Z0-9]+(?:\+\+|#)?")
-"""The same in ASCII text, three times as fast."""
+from tasks.parsing.name_starts import FirstWords, NameStarts, stands_alone
+from tasks.parsing.words import Words, fold, token_of, words_of
 
 BRACKET_ID = re.compile(r"\[\s*(\d{1,9})\s*\]")
 BARE_ID = re.compile(r"#?(\d{1,9})")
-Span = tuple[int, int]
 AMBIGUOUS = -1
 NORMALISED_SCORE = 0.95
-JOINERS = "-_.+@:"
-"""Between two word characters these make one name: `vim` is not named in `vim-gtk`."""
+MOST_REMEMBERED, LONGEST_REMEMBERED = 1 << 14, 300
+"""Texts whose links are remembered, and their characters: some 5 MB. A label is named about ten times a trace."""
 
 WRAPPING = re.compile(
     r"^(?:(?:an?|the|maybe|perhaps|possibly|probably|likely)\s+)+"
@@ -50,29 +47,10 @@ COMMON = frozenset(
 """Words of reasoning itself: a label of that name must be marked (quoted, listed) to count as named."""
 
 
-def fold(text: str) -> str:
-    """The text in one case and one Unicode form (NFKC)."""
-    if text.isascii():
-        return text.casefold()
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-
-
 @lru_cache(1 << 14)
 def normalise(text: str) -> str:
     """The words of a text, folded, with punctuation and spacing collapsed to single spaces; `c++` and `c#` keep their signs."""
-    return " ".join(_token_of(text).findall(fold(text)))
-
-
-def _token_of(text: str) -> re.Pattern[str]:
-    return ASCII_TOKEN if text.isascii() else TOKEN
-
-
-def words_of(text: str, start: int, end: int) -> tuple[list[Span], list[str]]:
-    """The words of a region, folded, with their places."""
-    spans = [match.span() for match in _token_of(text).finditer(text, start, end)]
-    if text.isascii():
-        return spans, ASCII_TOKEN.findall(text[start:end].lower())
-    return spans, [fold(text[first:last]) for first, last in spans]
+    return " ".join(token_of(text).findall(fold(text)))
 
 
 def head_of(name: str) -> str | None:
@@ -120,7 +98,10 @@ class Catalogue:
         self._uses = uses
         self._many_uses = max(4, len(names) // 1000)
         self._found = {key: label_id for key, label_id in {**self._heads, **self._normal}.items() if label_id != AMBIGUOUS}
-        self._widths = self._scan_widths()
+        self._first_words = FirstWords(self._found)
+        self.lookup_plain = lru_cache(MOST_REMEMBERED)(self._lookup_plain)
+        """The link of a text, and whether unmarked it names the label; texts it was asked before are remembered."""
+        self._remembered = lru_cache(MOST_REMEMBERED)(self._lookup)
 
     def __reduce__(self) -> tuple[type["Catalogue"], tuple[list[int], list[str], list[str]]]:
         """Sent to another process as its labels: building is as fast as unpickling, and a fifth of the bytes."""
@@ -130,15 +111,6 @@ class Catalogue:
         _claim(self._heads, head, label_id)
         _claim(self._tails, tail, label_id)
         _claim(self._turned, f"{tail} {head}" if tail and head else "", label_id)
-
-    def _scan_widths(self) -> dict[str, tuple[int, ...]]:
-        """How many words the names have that begin with a word (no more than it), or with two words."""
-        widths: dict[str, set[int]] = {}
-        for key in self._found:
-            tokens = key.split()
-            widths.setdefault(" ".join(tokens[:2]), set()).add(len(tokens))
-            widths.setdefault(tokens[0], set())
-        return {token: tuple(sorted(counts, reverse=True)) for token, counts in widths.items()}
 
     @property
     def keys(self) -> Mapping[str, int]:
@@ -192,6 +164,9 @@ class Catalogue:
             The link; `UNLINKED` when the name is ambiguous or the number no label's, so that no later rung guesses; None
             when the name is unknown.
         """
+        return self._remembered(text, takes_ids) if len(text) <= LONGEST_REMEMBERED else self._lookup(text, takes_ids)
+
+    def _lookup(self, text: str, takes_ids: bool) -> Link | None:
         text = text.strip()
         by_id = self.lookup_id(text) if takes_ids else None
         if by_id is not None:
@@ -247,35 +222,48 @@ class Catalogue:
         is_same = weights and 2 * sum(weights[word] for word in shared) >= sum(weights.values())
         return _link(found, "normalised", NORMALISED_SCORE) if is_same else None
 
-    def find_names(self, text: str, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-        """Names in running text, longest first from the left: (start, end, label), never overlapping."""
-        spans, words = words_of(text, start, end)
-        after = 0
-        for at, word in enumerate(words):
-            alone = self._widths.get(word)
-            if alone is None or at < after:
-                continue
-            longer = self._widths.get(f"{word} {words[at + 1]}", ()) if at + 1 < len(words) else ()
-            found = self._name_at(text, spans, words, at, (*longer, *alone)) if longer or alone else None
-            if found is not None:
-                count, label_id = found
-                after = at + count
-                yield spans[at][0], self._whole_end(text, spans[at][0], spans[after - 1][1], label_id), label_id
+    def name_starts(self, text: str, start: int, end: int) -> NameStarts:
+        """Where in a region names may begin."""
+        return self._first_words.starts(words_of(text, start, end))
 
-    def _name_at(
-        self, text: str, spans: Sequence[Span], words: Sequence[str], at: int, counts: Sequence[int]
-    ) -> tuple[int, int] | None:
-        """The longest name of so many words that begins with this word: how many it has, and its label."""
+    def find_names(self, text: str, start: int, end: int, starts: NameStarts | None = None) -> Iterator[tuple[int, int, int]]:
+        """Names in running text, longest first from the left: (start, end, label), never overlapping.
+
+        Args:
+            text: the text.
+            start: first character of the region that is searched.
+            end: the character after it.
+            starts: where names may begin in more than this region; without it they are sought.
+        """
+        reach = starts and starts.words.within(start, end)
+        if starts is None or reach is None:
+            starts = self.name_starts(text, start, end)
+            reach = 0, len(starts.words.starts)
+        words, places, counts = starts
+        after, last = reach
+        for at in range(bisect_left(places, after), bisect_left(places, last)):
+            first = places[at]
+            count, label_id = self._name_at(text, words, first, counts[at], reach) if first >= after else (0, AMBIGUOUS)
+            if count:
+                after = first + count
+                begins = words.starts[first]
+                yield begins, self._whole_end(text, begins, words.ends[after - 1], label_id), label_id
+
+    def _name_at(self, text: str, words: Words, first: int, counts: Sequence[int], reach: tuple[int, int]) -> tuple[int, int]:
+        """The longest name of so many words that begins with this word: how many it has (0: there is none), and its label."""
         for count in counts:
-            label_id = self._found.get(" ".join(words[at : at + count]))
-            if label_id is not None and at + count <= len(words) and _stands_alone(text, spans, at, at + count - 1):
+            label_id = self._found.get(" ".join(words.folded[first : first + count]))
+            if label_id is not None and first + count <= reach[1] and stands_alone(text, words, first, first + count, reach):
                 return count, label_id
-        return None
+        return 0, AMBIGUOUS
 
     def _whole_end(self, text: str, start: int, end: int, label_id: int) -> int:
         """Where the name ends when its last characters are no words, such as a closing bracket."""
         name = self._names[label_id]
         return start + len(name) if start + len(name) > end and text.startswith(name, start) else end
+
+    def _lookup_plain(self, text: str, label_id: int) -> tuple[Link | None, bool]:
+        return self._lookup(text, takes_ids=False), self.is_plain_name(text, label_id)
 
     def is_plain_name(self, text: str, label_id: int) -> bool:
         """True if unmarked text names the label: spelled as the catalogue spells it, and not an everyday word.
@@ -296,10 +284,3 @@ class Catalogue:
 @lru_cache(1 << 14)
 def _link(label_id: int, method: str, score: float) -> Link:
     return UNLINKED if label_id == AMBIGUOUS else Link(label_id, method, score)
-
-
-def _stands_alone(text: str, spans: Sequence[Span], first: int, last: int) -> bool:
-    """No joiner ties the name to a word before or after it."""
-    if first > 0 and not text[spans[first - 1][1] : spans[first][0]].strip(JOINERS):
-        return False
-    return last + 1 >= len(spans) or bool(text[spans[last][1] : spans[last + 1][0]].strip(JOINERS))

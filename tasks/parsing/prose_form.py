@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from tasks.parsing.arguments import MOST_SIDES, Argument, argument_of, distinct, masked
 from tasks.parsing.boundary import GIVEN_EVIDENCE, StepEvents, boundary_evidence, find_boundary
+from tasks.parsing.cue_search import CueText
 from tasks.parsing.cues import ANSWER_CUE, CONCLUDE_CUE, REFINE_CUE, decisions, has_comparison, judgements
 from tasks.parsing.drafts import Mention, StepDraft, TraceDraft
 from tasks.parsing.items import trimmed
@@ -27,8 +28,7 @@ LOOSE_CHARS = 80
 DECIDED = ("keep", "drop")
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """A stretch of text that makes one step: the labels it names, repeats included, and what it argues."""
 
     start: int
@@ -57,12 +57,12 @@ def read_reasoning(
     finder = MentionFinder(text, source, catalogue, takes_ids)
     cut = list(sentences(text, finder.low, regions))
     named = sure_mentions(finder, cut, confirmed)
-    low = masked(finder.low, cut, named)
-    pieces = [p for sentence, found in zip(cut, named, strict=True) for p in _pieces(low, sentence.start, sentence.end, found)]
+    said = finder.cues.over(masked(finder.low, cut, named))
+    pieces = [p for sentence, found in zip(cut, named, strict=True) for p in _pieces(said, sentence.start, sentence.end, found)]
     if is_given:
         draft = TraceDraft("prose", boundary_step=0 if pieces else None, boundary_evidence_text=GIVEN_EVIDENCE)
     else:
-        events = _events(low, pieces)
+        events = _events(said, pieces)
         boundary = find_boundary(events)
         draft = TraceDraft("prose", boundary_step=boundary, boundary_evidence_text=boundary_evidence(events, boundary))
         draft.shortlist = _shortlist(pieces, len(pieces) if boundary is None else boundary)
@@ -77,66 +77,66 @@ def judged_steps(finder: MentionFinder, spans: Sequence[tuple[int, int]], known:
     """
     cut = [Sentence(start, end, is_item=True, is_whole_line=True, is_listed=False) for start, end in spans]
     named = [known.among(finder, sentence, finder.find(sentence), takes_sure=True) for sentence in cut]
-    low = masked(finder.low, cut, named)
+    said = finder.cues.over(masked(finder.low, cut, named))
     steps = []
     for (start, end), found in zip(spans, named, strict=True):
-        argument = argument_of(low, start, end, found)
+        argument = argument_of(said, start, end, found)
         steps.append(StepDraft(finder.source, start, end, "refine", argument.verdict, argument.subject, argument.other))
     return steps
 
 
-def _pieces(low: str, start: int, end: int, named: list[Named]) -> list[Piece]:
+def _pieces(text: CueText, start: int, end: int, named: list[Named]) -> list[Piece]:
     """One piece a sentence; one a label where a sentence lists labels; one a clause where it decides twice."""
-    concludes = CONCLUDE_CUE.search(low, start, end) is not None
-    answers = ANSWER_CUE.search(low, start, end) is not None
-    whole = Piece(start, end, tuple(named), argument_of(low, start, end, named), concludes or answers, answers)
+    concludes = text.search(CONCLUDE_CUE, start, end) is not None
+    answers = text.search(ANSWER_CUE, start, end) is not None
+    whole = Piece(start, end, tuple(named), argument_of(text, start, end, named), concludes or answers, answers)
     if len(distinct(named)) < 2:
         return [whole]
-    clauses = _deciding_clauses(low, whole) if len(named) <= MOST_SIDES else []
+    clauses = _deciding_clauses(text, whole) if len(named) <= MOST_SIDES else []
     if len(clauses) > 1:
         return clauses
     is_argued = whole.argument.other is not None and len(named) <= MOST_SIDES
-    return [whole] if is_argued else _listed_pieces(low, whole)
+    return [whole] if is_argued else _listed_pieces(text, whole)
 
 
-def _deciding_clauses(low: str, whole: Piece) -> list[Piece]:
+def _deciding_clauses(text: CueText, whole: Piece) -> list[Piece]:
     """The clauses of `I keep vim, but nano is out`: cut where both sides decide, about labels of their own."""
     pieces: list[Piece] = []
     first, left = whole.start, list(whole.named)
-    decides = decisions if has_comparison(low, whole.start, whole.end) else judgements
-    for gap in CLAUSE_BREAK.finditer(low, whole.start, whole.end):
+    decides = decisions if has_comparison(text, whole.start, whole.end) else judgements
+    for gap in CLAUSE_BREAK.finditer(text.low, whole.start, whole.end):
         before = [one for one in left if one.mention.end <= gap.start()]
         after = [one for one in left if one.mention.start >= gap.end()]
         is_apart = {one.identity for one in before}.isdisjoint(one.identity for one in after)
         if not before or not after or not is_apart or len(before) + len(after) < len(left):
             continue
-        if decides(low, first, gap.start()) and decides(low, gap.end(), whole.end):
-            pieces.append(_piece(low, first, gap.start(), before))
+        if decides(text, first, gap.start()) and decides(text, gap.end(), whole.end):
+            pieces.append(_piece(text, first, gap.start(), before))
             first, left = gap.end(), after
-    return [*pieces, _piece(low, *trimmed(low, first, whole.end), left)]
+    return [*pieces, _piece(text, *trimmed(text.low, first, whole.end), left)]
 
 
-def _piece(low: str, start: int, end: int, named: Sequence[Named]) -> Piece:
-    return Piece(start, end, tuple(named), argument_of(low, start, end, named))
+def _piece(text: CueText, start: int, end: int, named: Sequence[Named]) -> Piece:
+    return Piece(start, end, tuple(named), argument_of(text, start, end, named))
 
 
-def _listed_pieces(low: str, whole: Piece) -> list[Piece]:
+def _listed_pieces(text: CueText, whole: Piece) -> list[Piece]:
     """Cut before every label that follows another as in a list; in a sentence without a verdict, before every label."""
     verdict = "none" if whole.answers else whole.argument.verdict
     cuts = [whole.start]
     groups = [[whole.named[0]]]
     for before, after in pairwise(whole.named):
         between = before.mention.end, after.mention.start
-        is_next = verdict == "none" or ENUMERATION_GAP.fullmatch(low, *between) or ALSO_GAP.fullmatch(low, *between)
+        is_next = verdict == "none" or ENUMERATION_GAP.fullmatch(text.low, *between) or ALSO_GAP.fullmatch(text.low, *between)
         if after.identity == before.identity or not is_next:
             groups[-1].append(after)
             continue
         at = after.mention.start
-        while at > before.mention.end and low[at - 1] in "\"“‘'«`*_([":
+        while at > before.mention.end and text.low[at - 1] in "\"“‘'«`*_([":
             at -= 1
         cuts.append(at)
         groups.append([after])
-    spans = [_tight(low, first, last) for first, last in zip(cuts, [*cuts[1:], whole.end], strict=True)]
+    spans = [_tight(text.low, first, last) for first, last in zip(cuts, [*cuts[1:], whole.end], strict=True)]
     return [
         Piece(*span, tuple(group), Argument(verdict, group[0].mention, None, group[0].mention), whole.concludes, whole.answers)
         for span, group in zip(spans, groups, strict=True)
@@ -151,14 +151,14 @@ def _tight(low: str, start: int, end: int) -> tuple[int, int]:
     return start, closing.start() if closing and closing.start() > start else end
 
 
-def _events(low: str, pieces: Sequence[Piece]) -> list[StepEvents]:
+def _events(text: CueText, pieces: Sequence[Piece]) -> list[StepEvents]:
     seen: set[Identity] = set()
     events = []
     for piece in pieces:
         labels = {one.identity for one in piece.named}
         new = labels - seen
         has_verdict = piece.argument.verdict in DECIDED and bool(labels or seen)
-        goes_on = bool(seen) and not new and REFINE_CUE.search(low, piece.start, piece.end) is not None
+        goes_on = bool(seen) and not new and text.search(REFINE_CUE, piece.start, piece.end) is not None
         events.append(StepEvents(len(new), has_verdict or bool(labels & seen) or goes_on, has_verdict))
         seen |= labels
     return events

@@ -66,9 +66,9 @@ def _announces_list(low: str, is_heading: bool = False) -> bool | None:
     is_lead = low.rstrip(" *_").endswith((":", "："))
     if not is_lead and not is_heading:
         return None
-    if SHORTLIST_CUE.search(low):
+    if SHORTLIST_CUE.pattern.search(low):
         return True
-    return False if is_lead or REFINE_CUE.search(low) or REFINE_HEADING.search(low) else None
+    return False if is_lead or REFINE_CUE.pattern.search(low) or REFINE_HEADING.search(low) else None
 
 
 def _sentence_spans(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -1,10 +1,10 @@
 import pytest
 
-from tasks.parsing.cues import ANSWER_HEADING, REFUSAL, judgements, lowered, named_verdict
+from tasks.parsing.cues import ANSWER_HEADING, REFUSAL, cue_text, judgements, lowered, named_verdict
 
 
 def last_verdict(text: str) -> str | None:
-    found = judgements(lowered(text), 0, len(text))
+    found = judgements(cue_text(lowered(text)), 0, len(text))
     return found[-1].verdict if found else None
 
 
