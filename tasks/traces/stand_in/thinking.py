@@ -16,6 +16,7 @@ from tasks.labels.embedder import hash_text
 from tasks.labels.fusion import RRF_K, fuse_rankings
 from tasks.labels.lexical import LexicalIndex
 from tasks.labels.search import NO_LABEL, LabelIndex
+from tasks.traces.questions import find_by_name
 from tasks.traces.stand_in.knowledge import LabelGraph, WordVectors, unique_words
 
 Vectors = NDArray[np.float32]
@@ -118,7 +119,7 @@ class StandIn:
         self._config = config
         self._row_of = {label_id: row for row, label_id in enumerate(index.label_ids.tolist())}
         self._taken = {name.lower() for name in names}
-        self._row_of_name = {" ".join(name.split()): row for row, name in enumerate(names)}
+        self._row_of_name = find_by_name(dict(enumerate(names)))
 
     def think(self, questions: Sequence[Question]) -> list[Thought]:
         """One thought a question, in order."""
@@ -162,7 +163,9 @@ class StandIn:
         return Thought(tuple(candidates))
 
     def _row_of_given(self, label: str | int) -> int | None:
-        return self._row_of.get(label) if isinstance(label, int) else self._row_of_name.get(" ".join(label.split()))
+        if isinstance(label, int):
+            return self._row_of.get(label)
+        return self._row_of_name.get(" ".join(label.split()).casefold())
 
     def _judge(self, rows: Sequence[int], known: Known | None, found: dict[int, float], draw: random.Random) -> list[Draft]:
         """Targets that are not missed are kept; in an unknown document what is retrieved about as well as the best."""

@@ -152,6 +152,17 @@ def test_think_judges_a_long_given_shortlist_whole() -> None:
     assert _ids(tiny_stand_in(known_all()).think([Question(DOCUMENTS[0], None, given)])[0]) == list(given)
 
 
+def test_think_knows_a_given_label_whatever_its_letters() -> None:
+    stand_in = tiny_stand_in(known_all(), **EXACT)
+    questions = [
+        Question(DOCUMENTS[0], None, tuple(NAMES[:6])),
+        Question(DOCUMENTS[0], None, tuple(n.upper() for n in NAMES[:6])),
+    ]
+    exact, loud = stand_in.think(questions)
+    assert _ids(exact) == _ids(loud) == IDS[:6].tolist()
+    assert [c.is_kept for c in exact.candidates] == [c.is_kept for c in loud.candidates]
+
+
 def test_think_drops_given_names_of_no_label_and_keeps_rivals_in_place() -> None:
     known = known_all()
     targets = [NAMES[i - int(IDS[0])] for i in known[hash_text(DOCUMENTS[0])].targets]
