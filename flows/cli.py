@@ -156,10 +156,10 @@ def _load_parse() -> Callable[..., Any]:
     return parse
 
 
-def _load_characterize() -> Callable[..., Any]:
-    from flows.characterize import characterize
+def _load_decoder() -> Callable[..., Any]:
+    from flows.decoder import decoder
 
-    return characterize
+    return decoder
 
 
 def _load_distill() -> Callable[..., Any]:
@@ -236,7 +236,46 @@ def show_lines(lines: list[tuple[str, str]]) -> None:
 
 
 stage_command("parse", _load_parse, "Traces to shortlists, steps, answers and rejects; mentions linked to labels.")
-stage_command("characterize", _load_characterize, "The two phases in the text: Focus, Confusion, shortlist by position.")
+MODEL_HELP = "`decoder`: the one trained here on the traces; or a local Hugging Face folder. Default: setting heads.model."
+Model = Annotated[str | None, typer.Option("--model", help=MODEL_HELP)]
+
+
+@app.command("characterize", rich_help_panel=STAGES)
+def characterize_command(name: Name, root: Root = "data", config: Config = None, set: Set = None, model: Model = None) -> None:
+    """The two phases in the text; with `--model` also the heads of a decoder: scores, and patching with controls."""
+    start(root)
+
+    def work() -> None:
+        from flows.characterize import characterize
+
+        show_output(characterize(name, root, config, set))
+        if model is not None:
+            measure_heads(name, root, config, set, model)
+
+    guarded(work)
+
+
+stage_command("decoder", _load_decoder, "Train a small decoder on the traces: an open-weights stand-in for the teacher.")
+
+
+@app.command("heads", rich_help_panel=STAGES)
+def heads_command(name: Name, root: Root = "data", config: Config = None, set: Set = None, model: Model = None) -> None:
+    """Which attention heads shortlist and which refine: scores, patching with controls; text and heads as verdicts."""
+    start(root)
+    guarded(lambda: measure_heads(name, root, config, set, model))
+
+
+def measure_heads(name: str, root: str, config: str | None, settings: list[str] | None, model: str | None) -> None:
+    """Measure the heads of a model; the decoder trained here is trained first, or taken if nothing changed."""
+    from flows.decoder import decoder
+    from flows.heads import heads
+
+    chosen = [*(settings or []), *([f"heads.model={model}"] if model else [])]
+    if model == "decoder":
+        show_output(decoder(name, root, config, settings))
+    show_output(heads(name, root, config, chosen))
+
+
 stage_command("distill", _load_distill, "Train students by method and seed, at equal budget.")
 
 

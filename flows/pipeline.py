@@ -3,8 +3,10 @@
 from prefect import flow
 
 from flows.characterize import characterize
+from flows.decoder import decoder
 from flows.distill import distill
 from flows.evaluate import evaluate
+from flows.heads import heads
 from flows.index import index
 from flows.ingest import ingest
 from flows.parse import parse
@@ -32,6 +34,10 @@ def pipeline(
         trace(name, root, run_id=run.run_id)
         parse(name, root, run_id=run.run_id)
         characterize(name, root, run_id=run.run_id)
+        if run.config.heads.model == "decoder":
+            decoder(name, root, run_id=run.run_id)
+        if run.config.heads.model is not None:
+            heads(name, root, run_id=run.run_id)
         distill(name, root, run_id=run.run_id)
         evaluate(name, root, run_id=run.run_id)
         page = report(name, root, run_id=run.run_id)
