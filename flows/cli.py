@@ -1,5 +1,6 @@
 """`ctd`: one thin command a flow. Flows are imported when their command runs, so that `--help` is quick."""
 
+import json
 import signal
 import sys
 from collections.abc import Callable
@@ -302,6 +303,42 @@ def report_command(name: Name = SAMPLE, root: Root = "data", config: Config = No
         from flows.report import report
 
         out.print(report(name, root, config, set))
+
+    guarded(work)
+
+
+@app.command("tag", rich_help_panel=RESULTS)
+def tag_command(
+    student: Annotated[str, typer.Argument(help="A student's folder, or DATASET/SYSTEM[-seedN] for the newest one trained.")],
+    source: Annotated[str, typer.Argument(metavar="IN", help="Texts: .parquet, .jsonl, .csv; the latter two also .gz.")],
+    target: Annotated[str, typer.Argument(metavar="OUT", help="Labels, a row a document and rank; the same formats.")],
+    root: Root = "data",
+    config: Config = None,
+    set: Set = None,
+    top: Annotated[int | None, typer.Option(help="Labels a document; default 10.")] = None,
+    min_probability: Annotated[float | None, typer.Option(help="Leave out labels less probable than this.")] = None,
+    text_column: Annotated[str | None, typer.Option(help="Default: document_text, text, or title and content.")] = None,
+    id_column: Annotated[str | None, typer.Option(help="Default: document_id, uid, id, or the line number.")] = None,
+    max_reject_frac: Annotated[float | None, typer.Option(help="Share of unusable rows above which nothing is tagged.")] = None,
+    format: Annotated[str | None, typer.Option(help="Format of IN: parquet, jsonl or csv; default: by its name.")] = None,
+    out_format: Annotated[str | None, typer.Option(help="Format of OUT.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what stands at OUT.")] = False,
+) -> None:
+    """Label a file of texts with a trained student; rows that cannot be tagged go to OUT.skipped.jsonl with their reason."""
+    start(root)
+    chosen = {
+        "top": top,
+        "min_probability": min_probability,
+        "text_column": text_column,
+        "id_column": id_column,
+        "max_reject_frac": max_reject_frac,
+    }
+    options = [f"tag.{name}={json.dumps(value)}" for name, value in chosen.items() if value is not None]
+
+    def work() -> None:
+        from flows.tag import tag
+
+        show_lines(tag(student, source, target, root, config, [*(set or []), *options], format, out_format, overwrite))
 
     guarded(work)
 
