@@ -9,12 +9,16 @@ UTC = pl.Datetime("us", "UTC")
 
 @dataclass(frozen=True)
 class Field:
-    """One column: its polars dtype, its unit or closed list of values, and what it means."""
+    """One column: its polars dtype, its unit or closed list of values, and what it means.
+
+    `is_bounded` False: a share (`_frac`) of a distance, which may go beyond 0 and 1.
+    """
 
     name: str
     dtype: pl.DataType | type[pl.DataType]
     description: str
     allowed: tuple[str, ...] = ()
+    is_bounded: bool = True
 
 
 PHASES = ("shortlist", "refine", "answer")
@@ -176,7 +180,12 @@ _FIELDS = (
     Field("outcome_quantity", pl.String, "What the patch is judged by: margin (logits), Focus or Confusion.", OUTCOME_QUANTITIES),
     Field("clean_value", pl.Float64, "The quantity in the clean run, mean over documents."),
     Field("corrupted_value", pl.Float64, "The quantity in the corrupted run, mean over documents."),
-    Field("effect_frac", pl.Float64, "Share of the distance between the runs that the patch goes; null if they do not differ."),
+    Field(
+        "effect_frac",
+        pl.Float64,
+        "Share of the distance between the runs that the patch goes; null if they do not differ.",
+        is_bounded=False,
+    ),
     Field("effect_ci_low", pl.Float64, "Lower end of the 95% interval of the share, over documents."),
     Field("effect_ci_high", pl.Float64, "Upper end of the 95% interval of the share, over documents."),
     # training

@@ -78,7 +78,7 @@ def _column_rules(field: Field, is_nullable: bool) -> Iterator[RowRule]:
     if field.allowed:
         values = ", ".join(f"'{value}'" for value in field.allowed)
         yield RowRule(field.name, f"{column} is null or {column} in ({values})", f"{field.name} is one of {values}")
-    if field.name.endswith("_frac"):
+    if field.name.endswith("_frac") and field.is_bounded:
         yield RowRule(field.name, f"{column} is null or {column} between 0 and 1", f"{field.name} lies in 0..1")
 
 

@@ -97,6 +97,12 @@ def test_check_tables_stops_a_correlation_beyond_one_but_no_mean_of_a_layer(run:
         check(run, {"core_head_profiles": summaries})
 
 
+def test_check_tables_lets_an_effect_go_beyond_both_runs(run: RunRef) -> None:
+    beyond = [toy.patch("top", 3, 1.2), toy.patch("low", 3, -0.3)]
+    found = check(run, {"core_patch_effects": toy.table("core_patch_effects", beyond)})
+    assert found["outcome"].unique().to_list() == ["passed"]
+
+
 def test_check_tables_lets_a_verdict_without_measurement_have_no_number(run: RunRef) -> None:
     silent = GOOD["out_verdicts"].with_columns(standing=pl.lit("not_measured"), difference=pl.lit(None, pl.Float64))
     assert check(run, {"out_verdicts": silent})["outcome"].unique().to_list() == ["passed"]
