@@ -17,7 +17,7 @@ PRIOR_SD = 0.06
 """Of the map's weights at the start: a table row then has length .7 (d_model 128), and a logit a standard deviation of .7."""
 
 SPARE_TOKENS = 512
-"""Positions beyond the document's words; traces have some 60 tokens."""
+"""Positions beyond the document's words; traces have some 55 tokens."""
 
 
 class FactorisedDecoder(nn.Module):

@@ -49,7 +49,7 @@ FORMAT_COUNT = 64
 
 FORMAT_BATCH = 32
 MOST_WRITTEN = 256
-"""Tokens of a written trace; the teacher's have some 55."""
+"""Tokens of a written trace; the teacher's have some 55 in compact form."""
 
 
 @dataclass(frozen=True)
