@@ -271,8 +271,8 @@ CORE_HEAD_SCORES = Table(
     frozenset(SCORE_NAMES) | frozenset(_names("coarse_ci_low coarse_ci_high refine_ci_low refine_ci_high")),
     (
         RowCountRule(1),
-        RowRule("coarse_score", "coarse_score is null or isfinite(coarse_score)", "scores are finite"),
-        RowRule("refine_score", "refine_score is null or isfinite(refine_score)", "scores are finite"),
+        RowRule("coarse_score", "coarse_score is null or isfinite(coarse_score)", "CoarseScores are finite"),
+        RowRule("refine_score", "refine_score is null or isfinite(refine_score)", "RefineScores are finite"),
         RowRule("refine_score", "refine_score is not null", "every head has a RefineScore", "warn"),
         RowRule("document_count", "document_count >= 30", "the mean is over at least 30 documents", "warn"),
     ),
