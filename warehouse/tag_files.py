@@ -85,17 +85,18 @@ class TagFiles:
         with storage_errors(self.target, "write"):
             lock.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
+        with closing_handle(handle):
             _hold(handle, self.target)
             with storage_errors(self._parts, "write"):
                 for stale in self.target.parent.glob(f"{glob.escape(self.target.name)}.parts-*"):
                     if stale != self._parts:
                         shutil.rmtree(stale)
                 self._parts.mkdir(exist_ok=True)
-            yield
-            lock.unlink(missing_ok=True)
-        finally:
-            os.close(handle)
+            try:
+                yield
+            finally:
+                if not self._parts.exists():  # nothing to go on with
+                    lock.unlink(missing_ok=True)
 
     def note_skipped(self, rows: Iterable[Mapping[str, object]]) -> None:
         """Write the rows that cannot be tagged among the parts, as JSON lines."""
@@ -166,6 +167,15 @@ def read_record(target: Path) -> TagRecord | None:
         return record if hash_file(target) == record.target_hash else None
     except (OSError, ValidationError):
         return None
+
+
+@contextmanager
+def closing_handle(handle: int) -> Iterator[None]:
+    """Close a file handle at the end; a lock on it is given up with it, as in a kill."""
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager

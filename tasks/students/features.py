@@ -1,10 +1,9 @@
 """What both parts of a student see of a document and a label: wording, and the votes of training documents like it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 from sklearn.feature_extraction.text import HashingVectorizer
@@ -22,6 +21,9 @@ VECTOR_POWER = 4
 
 BUCKET_BITS = 18
 BLOCK = 256
+
+Pick = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
+"""Columns of so many of the largest numbers of every row."""
 
 EVIDENCE = ("wording", "vector_votes", "word_votes")
 FEATURES = ("log_prob", "cosine", "wording", "vector_votes", "word_votes", "log_answers", "log_rank")
@@ -97,8 +99,18 @@ def find_wording(lexical: LexicalIndex, label_ids: LabelIds, texts: Sequence[str
     return fill_matrix(rows, columns[is_found], found.scores[is_found], (len(texts), len(label_ids)))
 
 
+def pick_nearest(cosines: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Columns of the `count` largest cosines of every row, in no order."""
+    return np.argpartition(-cosines, count - 1, axis=1)[:, :count]
+
+
 def gather_evidence(
-    memory: Memory, vectors: Vectors, counts: csr_array, wording: csr_array, is_training: bool = False
+    memory: Memory,
+    vectors: Vectors,
+    counts: csr_array,
+    wording: csr_array,
+    is_training: bool = False,
+    pick: Pick = pick_nearest,
 ) -> Evidence:
     """Wording and votes for documents.
 
@@ -108,9 +120,10 @@ def gather_evidence(
         counts: their word counts.
         wording: their `find_wording`.
         is_training: the documents are those of the memory, in its order; none votes for itself.
+        pick: which documents vote; of equally near ones any may.
     """
-    near = _neighbours(vectors, memory.vectors.astype(np.float32).T, VECTOR_POWER, is_training)
-    alike = _neighbours(memory.weigh(counts), sparse(memory.words.T), 1, is_training)
+    near = _neighbours(vectors, memory.vectors.astype(np.float32).T, VECTOR_POWER, is_training, pick)
+    alike = _neighbours(memory.weigh(counts), sparse(memory.words.T), 1, is_training, pick)
     return Evidence(
         wording=wording,
         vector_votes=sparse(near @ memory.grades),
@@ -146,7 +159,9 @@ def describe_candidates(
     return np.stack(columns, axis=2).astype(np.float32)
 
 
-def _neighbours(queries: Vectors | csr_array, documents: Vectors | csr_array, power: int, is_training: bool) -> Matrix:
+def _neighbours(
+    queries: Vectors | csr_array, documents: Vectors | csr_array, power: int, is_training: bool, pick: Pick
+) -> Matrix:
     """Weights [query, document] of the nearest documents; each row sums to 1, or is empty where nothing is alike."""
     blocks = []
     for start in range(0, queries.shape[0], BLOCK):
@@ -155,13 +170,13 @@ def _neighbours(queries: Vectors | csr_array, documents: Vectors | csr_array, po
         if is_training:
             place = np.arange(len(cosines))
             cosines[place, start + place] = 0
-        blocks.append(_nearest(np.maximum(cosines, 0), power))
+        blocks.append(_weigh_nearest(np.maximum(cosines, 0), power, pick))
     nearest = sparse(vstack(blocks)) if blocks else empty_matrix((0, documents.shape[1]))
     return scale_rows(nearest, np.asarray(nearest.sum(axis=1)))
 
 
-def _nearest(cosines: NDArray[np.float32], power: int) -> Matrix:
+def _weigh_nearest(cosines: NDArray[np.float32], power: int, pick: Pick) -> Matrix:
     count = min(NEIGHBOUR_COUNT, cosines.shape[1])
-    best, places = torch.topk(torch.from_numpy(cosines), count, dim=1, sorted=False)
+    best = pick(cosines, count)
     rows = np.repeat(np.arange(len(cosines)), count)
-    return fill_matrix(rows, places.numpy().ravel(), (best.numpy() ** power).ravel(), cosines.shape)
+    return fill_matrix(rows, best.ravel(), (np.take_along_axis(cosines, best, 1) ** power).ravel(), cosines.shape)

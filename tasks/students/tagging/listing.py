@@ -75,6 +75,11 @@ def as_tensor(matrix: "csr_matrix[np.float32]") -> Tensor:
         return torch.sparse_csr_tensor(starts, columns, values, size=list(matrix.shape), check_invariants=False)
 
 
+def pick_quickly(cosines: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Columns of the `count` largest cosines of every row, in no order, as `pick_nearest` but for ties."""
+    return np.asarray(torch.topk(torch.from_numpy(cosines), count, dim=1, sorted=False).indices.numpy())
+
+
 def list_quickly(shortlister: Shortlister, texts: Texts, evidence: Evidence, labels: Tensor, count: int) -> Candidates:
     """The `count` best labels of all documents by the shortlister, ties by label row.
 

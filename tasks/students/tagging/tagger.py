@@ -18,7 +18,7 @@ from tasks.students.candidates import Student, Texts
 from tasks.students.features import count_words, gather_evidence
 from tasks.students.matrices import Matrix, fill_matrix
 from tasks.students.prediction import refine_candidates
-from tasks.students.tagging.listing import list_quickly, open_wording
+from tasks.students.tagging.listing import list_quickly, open_wording, pick_quickly
 from tasks.students.tagging.rows import tag_rows
 
 
@@ -81,7 +81,7 @@ class Tagger:
         """The student's whole shortlist of every document, in the refiner's order."""
         student, size = self.student, self.shortlist_size
         seen = Texts(vectors, count_words(texts), self._wording(texts), self._barred(document_ids, texts))
-        evidence = gather_evidence(student.memory, seen.vectors, seen.counts, seen.wording)
+        evidence = gather_evidence(student.memory, seen.vectors, seen.counts, seen.wording, pick=pick_quickly)
         found = list_quickly(student.shortlister, seen, evidence, self._labels, size)
         return refine_candidates(student, seen, evidence, found, self.label_ids, self.label_vectors, size, size)
 

@@ -210,7 +210,9 @@ def open_server(run: RunRef, folder: Path, settings: TagConfig) -> Server:
             "or raise distill.dev_frac, and run `ctd distill` again"
         )
     if settings.top > description.shortlist_size:
-        raise ConfigError(f"tag.top = {settings.top}: student {folder.name} ranks {description.shortlist_size} labels a document")
+        raise ConfigError(
+            f"tag.top = {settings.top}: student {folder.name} ranks {description.shortlist_size} labels a document; lower --top"
+        )
     embed = EmbedConfig(
         model=description.embedder,
         document_tokens=description.document_tokens,
