@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 import numpy as np
 import pyarrow  # noqa: F401  before usearch: loaded after it, Arrow aborts the process when it prints a timestamp
 from numpy.typing import NDArray
-from usearch.index import BatchMatches, Index
+from usearch.index import Index, Matches
 
 from tasks.labels.search import Rows
 from tasks.labels.vectors import INT8_MAX, Vectors
@@ -98,9 +98,10 @@ class SearchGraph:
     def search(self, queries: Vectors, k: int) -> Rows:
         """At least k rows of the label index a unit query, [query, row], best first, -1 where it found fewer."""
         width = k + SPARE if self.setting.form != "b1" else max(k + SPARE, self.expansion_search)
-        found = cast(BatchMatches, self.index.search(self._encoded(np.atleast_2d(queries)), min(width, len(self.index))))
+        found = self.index.search(self._encoded(np.atleast_2d(queries)), min(width, len(self.index)))
+        counts = [len(found.keys)] if isinstance(found, Matches) else found.counts  # one query alone is answered without padding
         keys = found.keys.reshape(len(queries), -1).astype(np.int64)
-        is_found = np.arange(keys.shape[1])[None, :] < np.asarray(found.counts).reshape(-1, 1)  # usearch pads with key 0
+        is_found = np.arange(keys.shape[1])[None, :] < np.asarray(counts).reshape(-1, 1)  # usearch pads with key 0
         return np.asarray(np.where(is_found, self.rows[np.where(is_found, keys, 0)], -1), dtype=np.int32)
 
     def _encoded(self, vectors: Vectors) -> NDArray[Any]:  # int8, float16 or packed bits

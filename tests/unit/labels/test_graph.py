@@ -37,6 +37,13 @@ def test_graph_gives_at_least_k_rows_and_minus_one_where_there_are_fewer(form: G
     assert np.array_equal(np.sort(found, axis=1), np.tile(np.arange(5), (2, 1)))
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_one_query_alone_finds_what_it_finds_among_others(form: GraphForm) -> None:
+    graph, queries = graph_of(unit_rows(200, 64), form), unit_rows(3, 64, 1)
+    assert np.array_equal(graph.search(queries[:1], 5)[0], graph.search(queries, 5)[0])
+    assert graph_of(unit_rows(5, 64), form).search(queries[:1], 9).shape == (1, 5)
+
+
 def test_renumber_moves_and_removes_labels_and_grow_adds_some() -> None:
     old, new, queries = unit_rows(600, 64), unit_rows(100, 64, 5), unit_rows(40, 64, 1)
     graph = graph_of(old)
