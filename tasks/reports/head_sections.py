@@ -78,9 +78,9 @@ def ranking_section(facts: Facts, frames: Frames) -> Section:
     notes = [
         f"Heads of {', '.join(scores['model'].unique().sort())}: {layers:,} layers by {heads:,} heads, scored on "
         f"{count_text(max(scores['document_count']))} train documents, never on those that are evaluated. Layers and heads count "
-        "from 0: L12H3 is head 3 of layer 12. A minus marks a negative score, an outline the ten highest.",
+        "from 0: L12H3 is head 3 of layer 12. A minus marks a negative score, an outline the highest.",
         "CoarseScore asks which heads shortlist, RefineScore which heads refine; both say what a head does, and only patching it "
-        "says whether the model needs it.",
+        'says whether the model needs it. All heads: ctd sql "SELECT * FROM head_ranking".',
     ]
     if profiles is not None:
         said = [f"{order_sentence(profiles, kind)} {reliability_sentence(profiles, kind)}".strip() for kind in KINDS]
@@ -127,7 +127,7 @@ def dynamics_section(facts: Facts, frames: Frames) -> Section:
     notes = [
         "The paper expects attention to the shortlist to rise along the trace, attention to near misses to fall, and "
         "OV-helpfulness to grow. Here kept candidates stand for the first, dropped candidates for the second. Means over "
-        "documents at each relative position; shaded: 95% band over documents.",
+        "documents at each relative position; shaded: 95% band over documents, none where there is a single one.",
     ]
     beside = beside_charts(both)
     if beside:

@@ -10,7 +10,8 @@ from tasks.reports.cells import Cell, Grid, decimal_text, finite, range_text
 from tasks.reports.charts import LineChart, Point, Series, line_chart
 from tasks.reports.head_map import HeadMap, head_map, head_name
 
-TOP_COUNT = 10
+MOST_TOP, LEAST_TOP, TOP_SHARE = 10, 3, 4
+"""Heads that are named: a quarter of all, but between three and ten."""
 SIGNIFICANT_DIGITS = 3
 MOST_DIGITS = 9
 LAYER_TICKS = 10
@@ -83,21 +84,26 @@ def ranked(scores: pl.DataFrame, kind: ScoreKind) -> pl.DataFrame:
     return order.with_columns(pl.int_range(1, pl.len() + 1).alias("rank"))
 
 
+def top_count(head_count: int) -> int:
+    """How many of so many heads are outlined and named."""
+    return min(MOST_TOP, max(LEAST_TOP, head_count // TOP_SHARE))
+
+
 def score_map(scores: pl.DataFrame, kind: ScoreKind, slug: str) -> HeadMap:
-    """The map of one score of one model (`core_head_scores`), with the ten highest heads as its table."""
+    """The map of one score of one model (`core_head_scores`), with the highest heads as its table."""
     heads = ranked(scores, kind).select("layer", "head", kind.column).rows()
     unit = unit_of(value for _, _, value in heads)
     values = {(layer, head): unit.of(value) for layer, head, value in heads}
-    top = frozenset([key for key, value in values.items() if value is not None][:TOP_COUNT])
+    top = frozenset([key for key, value in values.items() if value is not None][: top_count(len(values))])
     title = f"{kind.name} of every head{unit.suffix}"
     return head_map(slug, title, values, top, decimals_for(values.values()), top_grid(scores, kind, slug))
 
 
 def top_grid(scores: pl.DataFrame, kind: ScoreKind, slug: str) -> Grid:
-    """The ten heads of highest score with interval, factors, and their place by the other score."""
+    """The heads of highest score with interval, factors, and their place by the other score."""
     other = REFINE if kind is COARSE else COARSE
     places = {(layer, head): rank for layer, head, rank in ranked(scores, other).select("layer", "head", "rank").iter_rows()}
-    top = ranked(scores, kind).filter(pl.col(kind.column).is_not_null()).head(TOP_COUNT)
+    top = ranked(scores, kind).filter(pl.col(kind.column).is_not_null()).head(top_count(len(scores)))
     names = {kind.column: kind.name} | dict(kind.factors)
     units = {column: unit_of(top[column]) for column in names}
     digits = {column: decimals_for(map(units[column].of, top[column])) for column in names}

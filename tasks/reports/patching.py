@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from schemas.fields import DIRECTIONS, HEAD_SETS, OUTCOME_QUANTITIES
+from tasks.reports.axes import value_range
 from tasks.reports.cells import NO_VALUE, Cell, Grid, count_text, decimal_text, finite, percent_range_text, percent_text
 from tasks.reports.charts import LineChart, Point, Series, line_chart
 from tasks.reports.heads import COARSE, REFINE, decimals_for
@@ -17,6 +18,9 @@ PHASES = {"shortlist": ("Phase 1, shortlist", COARSE.name), "refine": ("Phase 2,
 QUANTITIES = {"margin": "margin", "focus": "Focus of generated steps", "confusion": "Confusion of generated steps"}
 PARTS = {"pattern": "attention patterns", "output": "outputs of heads"}
 CORRUPTIONS = {"swap": "anchors swapped with another document's", "mask": "anchors masked"}
+DRAWN = ("y", "low", "high")
+SHARES = ("effect_frac", "effect_low", "effect_high")
+VALUES = ("value", "low", "high")
 ROOM = 0.15
 """Room above and below the values, as a part of their span; intervals are cut there."""
 
@@ -42,6 +46,11 @@ class Panel:
     def title(self) -> str:
         """What is tested, and by what it is judged."""
         return f"{PHASES[self.phase][0]}, {self.direction}: {QUANTITIES[self.outcome_quantity]}"
+
+    @property
+    def has_shares(self) -> bool:
+        """False: clean and corrupted run do not differ, so that there is no distance to go."""
+        return self.rows["effect_frac"].null_count() < len(self.rows)
 
     @property
     def runs(self) -> tuple[str, str]:
@@ -96,15 +105,46 @@ def _rows_of(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
 
 
 def panel_chart(panel: Panel) -> LineChart:
-    """Share of the distance that the patch goes, by heads patched; 0% is the run that is patched, 100% the other."""
-    reach = _reach(panel.rows)
+    """Share of the distance that the patch goes, by heads patched; 0% is the run that is patched, 100% the other.
+
+    Where no share is defined, the values themselves, with those of both runs.
+    """
+    shown = _shares(panel) if panel.has_shares else _values(panel)
     places = {count: float(i) for i, count in enumerate(panel.bins)}
     ends = (-0.4, len(places) - 0.6)
-    lines = [_level(percent, run, ends) for percent, run in zip((0.0, 100.0), panel.runs, strict=True)]
-    sets = [Series(_set_name(panel, name), _points(_of_set(panel, name), places, reach)) for name in _sets(panel)]
+    levels = [Series(name, tuple(Point(x, y) for x in ends), is_reference=True) for name, y in shown.levels]
+    sets = [Series(_set_name(panel, name), _points(shown.rows, name, places, shown.reach)) for name in _sets(panel)]
     ticks = tuple((x, count_text(count)) for count, x in places.items())
-    chart = line_chart(panel.slug, panel.title, X_LABEL, [*sets, *lines], 1, x_range=ends, x_ticks=ticks, y_range=reach)
-    return replace(chart, note=panel_note(panel), data=panel_grid(panel), description=_describe(panel))
+    series = [*sets, *levels]
+    chart = line_chart(panel.slug, panel.title, X_LABEL, series, shown.digits, x_range=ends, x_ticks=ticks, y_range=shown.reach)
+    described = _describe(panel) if panel.has_shares else chart.description
+    return replace(chart, note=panel_note(panel), data=panel_grid(panel), description=described)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a panel draws: rows of (head_set, head_count, y, low, high, document_count), both runs, and the ends of the axis."""
+
+    rows: pl.DataFrame
+    levels: tuple[tuple[str, float], ...]
+    reach: tuple[float, float]
+    digits: int
+
+
+def _shares(panel: Panel) -> Shown:
+    percent = [(pl.col(column) * 100).alias(name) for name, column in zip(DRAWN, SHARES, strict=True)]
+    rows = panel.rows.select(*SET, *percent, "document_count")
+    levels = tuple((f"{share:.0f}%: as the {run} run", share) for share, run in zip((0.0, 100.0), panel.runs, strict=True))
+    return Shown(rows, levels, _reach(panel.rows), 1)
+
+
+def _values(panel: Panel) -> Shown:
+    rows = panel.rows.select(
+        *SET, *(pl.col(column).alias(name) for name, column in zip(DRAWN, VALUES, strict=True)), "document_count"
+    )
+    levels = tuple((f"{run} run", float(panel.rows[f"{run}_value"][0])) for run in panel.runs)
+    known = [*rows["y"], *rows["low"], *rows["high"], *(value for _, value in levels)]
+    return Shown(rows, levels, value_range(known), decimals_for(known))
 
 
 def _sets(panel: Panel) -> list[str]:
@@ -122,14 +162,9 @@ def _set_name(panel: Panel, head_set: str) -> str:
     return f"random, mean and 95% of {draws} draws" if draws > 1 else "random, one draw"
 
 
-def _level(percent: float, run: str, ends: tuple[float, float]) -> Series:
-    return Series(f"{percent:.0f}%: as the {run} run", tuple(Point(x, percent) for x in ends), is_reference=True)
-
-
-def _points(rows: pl.DataFrame, places: Mapping[int, float], reach: tuple[float, float]) -> tuple[Point, ...]:
-    shares = pl.col("effect_frac") * 100, (pl.col("effect_low", "effect_high") * 100).clip(*reach)
-    percent = rows.select("head_count", *shares, "document_count")
-    return tuple(Point(places[count], *values) for count, *values in percent.iter_rows())
+def _points(rows: pl.DataFrame, head_set: str, places: Mapping[int, float], reach: tuple[float, float]) -> tuple[Point, ...]:
+    own = rows.filter(pl.col("head_set") == head_set).with_columns(pl.col("low", "high").clip(*reach))
+    return tuple(Point(places[count], *values) for count, *values in own.drop("head_set").iter_rows())
 
 
 def _percent(frac: float | None) -> float | None:
@@ -154,11 +189,11 @@ def panel_note(panel: Panel) -> str:
     digits = decimals_for((row["clean_value"], row["corrupted_value"]))
     unit = " logits" if panel.outcome_quantity == "margin" else ""
     start, goal = (f"{run} run ({decimal_text(row[f'{run}_value'], digits)}{unit})" for run in panel.runs)
-    how = f"{PARTS[panel.patched_part]} patched, {CORRUPTIONS[panel.corruption]}"
-    parts = [f"Percent of the way from the {start} to the {goal}; {row['document_count']:,} documents; {how}."]
-    if panel.rows["effect_frac"].null_count() == len(panel.rows):
-        parts.append("The interval of clean minus corrupted includes 0, so that no share is defined; the table has the values.")
-    elif _is_cut(panel.rows):
+    how = f"{row['document_count']:,} documents; {PARTS[panel.patched_part]} patched, {CORRUPTIONS[panel.corruption]}."
+    if not panel.has_shares:
+        return f"The {start} and the {goal} do not differ surely, so the values are shown instead of a share; {how}"
+    parts = [f"Percent of the way from the {start} to the {goal}; {how}"]
+    if _is_cut(panel.rows):
         parts.append("Intervals are cut at the edge of the chart; the table has them whole.")
     return " ".join(parts)
 

@@ -107,7 +107,7 @@ def test_page_without_a_single_value_is_whole() -> None:
     nothing = table("core_patch_effects", [patch("top", 3, None), patch("random", 3, None)])
     page = render_page(FACTS, replace(FRAMES, head_scores=blank, patch_effects=nothing))
     assert Outline(page).open == []
-    assert "no share is defined" in page and "nan" not in re.sub(r"\bnano\b", "", page).lower().replace("nanoseconds", "")
+    assert "do not differ surely" in page and "nan" not in re.sub(r"\bnano\b", "", page).lower().replace("nanoseconds", "")
 
 
 def colours(mode: str) -> dict[str, str]:

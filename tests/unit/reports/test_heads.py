@@ -10,6 +10,7 @@ from tasks.reports.heads import (
     ranked,
     reliability_sentence,
     score_map,
+    top_count,
     top_grid,
     unit_of,
 )
@@ -38,16 +39,16 @@ def test_ranked_puts_the_highest_first_and_heads_without_a_score_last() -> None:
     assert ranked(spoilt, REFINE)["refine_score"].null_count() == 6
 
 
-def test_score_map_shades_every_head_and_outlines_the_ten_highest() -> None:
+def test_score_map_shades_every_head_and_outlines_the_highest() -> None:
     chart = score_map(HEAD_SCORES, REFINE, "map")
     cells = [cell for row in chart.rows for cell in row.cells]
     assert [cell.shade for cell in cells] == ["z", "n4", "none", "p2", "z", "p4"]
-    assert [cell.is_top for cell in cells] == [True, True, False, True, True, True]
+    assert [cell.is_top for cell in cells] == [True, False, False, True, False, True]
     assert cells[5].title == "L1H2: 0.0160"
 
 
 def test_score_map_outlines_no_more_than_ten() -> None:
-    many = pl.concat([HEAD_SCORES.with_columns(layer=pl.lit(layer, pl.Int32)) for layer in range(4)])
+    many = pl.concat([HEAD_SCORES.with_columns(pl.col("layer") + 2 * n) for n in range(20)])
     chart = score_map(many, COARSE, "map")
     assert sum(cell.is_top for row in chart.rows for cell in row.cells) == len(chart.data.rows) == 10
 
@@ -66,11 +67,17 @@ def test_top_grid_gives_intervals_factors_and_the_place_by_the_other_score() -> 
     assert grid.columns == ("head", "CoarseScore", "excess kurtosis", "anchor alignment", "place by RefineScore")
     assert [cell.text for cell in grid.rows[0]] == ["L0H0", "8.00", "4.00", "0.500", "3"]
     assert grid.rows[0][1].detail == "7.50 to 8.50"
-    assert [row[0].text for row in grid.rows] == ["L0H0", "L1H2", "L0H1", "L0H2", "L1H1", "L1H0"]
+    assert [row[0].text for row in grid.rows] == ["L0H0", "L1H2", "L0H1"]
 
 
 def test_top_grid_leaves_out_heads_without_a_score() -> None:
-    assert "L0H2" not in [row[0].text for row in top_grid(HEAD_SCORES, REFINE, "map").rows]
+    known = HEAD_SCORES.filter(pl.col("layer") == 0)
+    assert [row[0].text for row in top_grid(known, REFINE, "map").rows] == ["L0H0", "L0H1"]
+
+
+@pytest.mark.parametrize(("heads", "named"), [(1, 3), (12, 3), (24, 6), (48, 10), (5120, 10)])
+def test_top_count_is_a_quarter_but_three_to_ten(heads: int, named: int) -> None:
+    assert top_count(heads) == named
 
 
 def test_profile_chart_has_a_tick_and_a_band_for_every_layer() -> None:

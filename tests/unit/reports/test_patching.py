@@ -100,8 +100,12 @@ def test_panel_chart_leaves_a_gap_where_no_share_is_defined() -> None:
 
 def test_panel_chart_without_any_share_says_so_and_gives_the_values() -> None:
     chart = panel_chart(panel(patch("top", 3, None), patch("low", 3, None)))
-    assert chart.lines[0].path == "" and chart.description == "No values."
-    assert "no share is defined" in chart.note
+    assert "do not differ surely" in chart.note and "(1.00 logits)" in chart.note and "(2.00 logits)" in chart.note
+    # values of 1.0 between 0.9 and 1.1, runs at 1 and 2: from 0.9 to 2.0, widened by a twentieth of 1.1 either side
+    up = Scale(0.845, 2.055, 198.0, 8.0)
+    assert [y for _, y in chart.lines[0].dots] == [up.at(1.0)]
+    references = [(line.label, line.path.split()[2]) for line in chart.lines if line.is_reference]
+    assert references == [("corrupted run", f"{up.at(1.0):g}"), ("clean run", f"{up.at(2.0):g}")]
     assert chart.data.rows[0][1].detail == "value 1.00"
 
 
