@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 Written = Literal["shortlist", "refine", "whole"]
 """What is generated: one of the phases, or a whole trace."""
 
-ROOM_TO_SPARE = 1.25
-"""Generated phases may be so much longer than the longest of the traces."""
-
 
 @dataclass(frozen=True)
 class SpokenForm:
@@ -87,13 +84,13 @@ def text_form(tokenizer: "PreTrainedTokenizerBase", sequences: Sequence[TokenSeq
 
 
 def limits_of(sequences: Sequence[TokenSequence]) -> dict[Written, int]:
-    """A quarter more tokens than the longest phase, and the longest trace, of these."""
+    """As many tokens as the longest phase, and the longest trace, of these: what goes on longer has lost its way."""
     lengths: dict[Written, list[int]] = {
         "shortlist": [one.refine_start - one.response_start for one in sequences],
         "refine": [len(one.token_ids) - one.refine_start for one in sequences],
         "whole": [len(one.token_ids) - one.response_start for one in sequences],
     }
-    return {written: max(int(ROOM_TO_SPARE * max(found, default=0)), 1) for written, found in lengths.items()}
+    return {written: max(1, *found) for written, found in lengths.items()}
 
 
 @dataclass(frozen=True)

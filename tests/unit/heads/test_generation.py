@@ -24,7 +24,7 @@ PHASES: tuple[Phase, ...] = ("shortlist", "refine")
 TOKEN_VECTORS = np.random.default_rng(0).normal(size=(VOCABULARY, 5)).astype(np.float32)
 
 
-def form(length: int = 6, stop: int = -9, mark_count: int = 1) -> SpokenForm:
+def form(length: int = 4, stop: int = -9, mark_count: int = 1) -> SpokenForm:
     """Every token is a step, named by its number."""
     written: tuple[Written, ...] = ("shortlist", "refine", "whole")
     stops = dict.fromkeys(written, frozenset((stop,)))
@@ -80,7 +80,7 @@ def test_generate_block_writes_what_the_model_generates_by_itself(family: str) -
     for case, (name, value) in zip(cases, found.select("document_id", "clean_value").iter_rows(), strict=True):
         tokens = case.sequence.token_ids[: case.sequence.response_start + 1].tolist()
         start = len(tokens)
-        for _ in range(6):
+        for _ in range(4):
             tokens.append(greedy_next(model, tokens))
         (expected,) = judge(meaning_of(cases), "shortlist", [name], [[str(token) for token in tokens[start:]]])
         assert value == pytest.approx(expected, abs=1e-6)

@@ -36,8 +36,8 @@ def test_compact_form_stops_a_phase_at_the_mark_of_the_next() -> None:
     assert form.stops["whole"] == set(ids("<end>"))
 
 
-def test_limits_of_are_a_quarter_longer_than_the_longest() -> None:
-    assert limits_of(SEQUENCES) == {"shortlist": 5, "refine": 11, "whole": 16}
+def test_limits_of_are_the_longest() -> None:
+    assert limits_of(SEQUENCES) == {"shortlist": 4, "refine": 9, "whole": 13}
 
 
 def test_text_form_reads_lines() -> None:
