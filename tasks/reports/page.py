@@ -1,5 +1,7 @@
 """The report page: facts and frames in, one HTML text out. It loads nothing: styles and charts are in the page."""
 
+from functools import cache
+
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tasks.reports.charts import BarChart, DotChart, LineChart
@@ -26,6 +28,7 @@ def render_page(facts: Facts, frames: Frames) -> str:
     )
 
 
+@cache
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("tasks.reports", ""),
