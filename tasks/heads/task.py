@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -31,11 +32,12 @@ from tasks.heads.generation import generate_block
 from tasks.heads.insets import choose_document, inset_rows
 from tasks.heads.models import DECODER, LoadedModel, ModelRef, check_folder, load_model
 from tasks.heads.near import near_vectors
+from tasks.heads.own_traces import TRACK, own_trajectories
 from tasks.heads.patch_plan import PatchPlan, plan_patches, plan_sets
 from tasks.heads.patch_verdicts import patch_verdicts
 from tasks.heads.patching import BLOCK_DOCUMENTS, patch_block
 from tasks.heads.scores import HeadRows, measure_rows, score_documents
-from tasks.heads.spoken import Meaning, SpokenForm, compact_form, text_form, trajectory_rows
+from tasks.heads.spoken import Meaning, SpokenForm, compact_form, text_form
 from tasks.heads.summaries import Summary, document_rows, head_profiles, head_scores, read_scores
 from tasks.heads.verdicts import Verdict, dynamics_verdicts, order_verdicts
 from tasks.labels.progress import log_progress
@@ -44,7 +46,6 @@ from tasks.labels.task import open_embedder, open_label_index
 from tasks.sequences.batches import by_length, pad
 from tasks.sequences.chat import Response
 from tasks.sequences.compact import CompactForm, label_tokens
-from tasks.sequences.generation import continue_greedily
 from tasks.sequences.tokens import TokenSequence
 from tasks.sequences.traces import TraceTables, nearest_by
 from warehouse.decoder_store import load_decoder_description
@@ -151,7 +152,7 @@ def measure_heads(run: RunRef, inputs: StageInputs, model: ModelRef, heads: Head
         "core_head_profiles": frame_of(profiles),
         "core_patch_effects": effect_rows(values, heads),
         "core_attention_insets": inset(room, patched, scores),
-        "core_trajectories": pl.concat([followed, blocks.take("generated", lambda: generate_traces(room, patched, spoken))]),
+        "core_trajectories": pl.concat([followed, blocks.take("own-traces", lambda: write_traces(room, patched, spoken))]),
         "out_verdicts": frame_of(verdicts),
     }
     tables = tuple(
@@ -219,7 +220,7 @@ def score_heads(room: Room, blocks: HeadBlocks) -> pl.DataFrame:
     frames = []
     for start in range(0, len(chosen), SCORE_BLOCK):
         part = found.sequences[start : start + SCORE_BLOCK]
-        frames.append(blocks.take(f"scores-{start // SCORE_BLOCK:06}", lambda part=part: score_block(room, part)))  # type: ignore[misc]
+        frames.append(blocks.take(f"scores-{start // SCORE_BLOCK:06}", partial(score_block, room, part)))
         progress(start + len(part), len(chosen))
     return pl.concat(frames)
 
@@ -280,11 +281,9 @@ def patch_heads(room: Room, plan: PatchPlan, scores: pl.DataFrame, spoken: Spoke
     for done, block in enumerate(every, 1):
         chosen, name = sets[block.phase], f"{block.phase}-{block.number:06}"
 
-        def judged(block=block, chosen=chosen) -> pl.DataFrame:  # type: ignore[no-untyped-def]
-            return generate_block(model, parts, block, chosen, spoken.form, spoken.meaning, settings)
-
-        frames.append(blocks.take(f"margin-{name}", lambda b=block, c=chosen: patch_block(model, parts, b, c, settings)))  # type: ignore[misc]
-        frames.append(blocks.take(f"steps-{name}", judged))
+        margins = partial(patch_block, model, parts, block, chosen, settings)
+        steps = partial(generate_block, model, parts, block, chosen, spoken.form, spoken.meaning, settings)
+        frames += [blocks.take(f"margin-{name}", margins), blocks.take(f"steps-{name}", steps)]
         progress(done, len(every))
     return pl.concat(frames)
 
@@ -298,31 +297,9 @@ def follow(room: Room, sequences: Sequence[TokenSequence], scores: pl.DataFrame)
     return rows, dynamics_verdicts(late_minus_early(found), len(heads), settings.bootstrap_count, settings.seed)
 
 
-TRACK = {
-    name: TABLES["core_trajectories"].schema[name] for name in ("document_id", "quantity", "position", "value", "step_count")
-}
-
-
-def generate_traces(room: Room, sequences: Sequence[TokenSequence], spoken: Spoken) -> pl.DataFrame:
+def write_traces(room: Room, sequences: Sequence[TokenSequence], spoken: Spoken) -> pl.DataFrame:
     """Focus and Confusion along the traces that the model writes itself of the patched documents."""
-    ends = [one.response_start + spoken.form.mark_count for one in sequences]
-    written = continue_greedily(
-        room.loaded.model,
-        [one.token_ids[:end].tolist() for one, end in zip(sequences, ends, strict=True)],
-        room.loaded.pad_id,
-        next(iter(spoken.form.stops["whole"])),
-        spoken.form.limits["whole"],
-        room.settings.batch_size,
-    )
-    steps = [spoken.form.read("whole", ids) for ids in written]
-    spoken.meaning.learn(step for said in steps for step in said)
-    frames = [
-        trajectory_rows(one.document_id, said, spoken.meaning, room.settings.positions)
-        for one, said in zip(sequences, steps, strict=True)
-        if said
-    ]
-    empty = pl.DataFrame(schema=TRACK)
-    return pl.concat([empty, *(frame.cast(dict(TRACK)) for frame in frames)])  # type: ignore[arg-type]
+    return own_trajectories(room.loaded, sequences, spoken.form, spoken.meaning, room.settings)
 
 
 def inset(room: Room, sequences: Sequence[TokenSequence], scores: pl.DataFrame) -> pl.DataFrame:

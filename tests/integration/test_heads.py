@@ -16,6 +16,7 @@ from schemas.config import HeadsConfig
 from schemas.errors import ConfigError, EmptyTargetError, MissingTableError, ModelRefusedError
 from schemas.refs import RunRef, StageInputs, StageResult
 from schemas.stages import STAGES
+from tasks.checks.task import check_tables
 from tasks.heads import task as stage
 from tests.contract.test_imports import ROOT
 from tests.support.planted_decoder import COARSE_HEAD, HEADS, REFINE_HEAD, planted_decoder
@@ -125,6 +126,7 @@ def test_other_patch_settings_take_the_stored_scores_and_other_score_settings_do
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from tasks.checks.task import check_tables
 from tasks.heads import task as stage
 from tests.support.planted_stage import EMBED, planted_inputs, planted_run, publish_decoder
 
@@ -305,3 +307,10 @@ def test_a_device_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_the_planted_tokenizer_has_a_token_for_every_row_of_the_planted_decoder() -> None:
     assert len(tokenizer()) == planted_decoder().config.vocab_size == 6 * HEADS * 2
+
+
+def test_the_tables_pass_the_checks_between_stages(whole: Whole) -> None:
+    root, inputs, _ = whole
+    run = planted_run(root, run_id="r6")
+    result = measure(run, inputs)
+    assert check_tables.fn(run, "heads", result.tables, tuple(inputs.tables.values())) == result.tables
