@@ -309,7 +309,9 @@ def report_command(name: Name = SAMPLE, root: Root = "data", config: Config = No
 
 @app.command("tag", rich_help_panel=RESULTS)
 def tag_command(
-    student: Annotated[str, typer.Argument(help="A student's folder, or DATASET/SYSTEM[-seedN] for the newest one trained.")],
+    student: Annotated[
+        str, typer.Argument(metavar="STUDENT", help="A student's folder, or DATASET/SYSTEM[-seedN] for the newest one trained.")
+    ],
     source: Annotated[str, typer.Argument(metavar="IN", help="Texts: .parquet, .jsonl, .csv; the latter two also .gz.")],
     target: Annotated[str, typer.Argument(metavar="OUT", help="Labels, a row a document and rank; the same formats.")],
     root: Root = "data",
