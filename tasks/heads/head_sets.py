@@ -66,7 +66,7 @@ def check_bins(bins: Sequence[int], head_count: int) -> tuple[int, ...]:
 
 
 def choose_sets(scores: Mapping[Head, float | None], bins: Sequence[int], draws: int, seed: int) -> list[HeadSet]:
-    """The sets of every size: one of top heads, one of low ones, and so many random ones.
+    """The sets of every size: one of top heads, one of low ones, so many random ones; last all heads, as far as a patch can go.
 
     Args:
         scores: of every head of the model; null where a head has none, which ranks it behind all others.
@@ -83,7 +83,7 @@ def choose_sets(scores: Mapping[Head, float | None], bins: Sequence[int], draws:
         found.append(HeadSet("top", 0, tuple(top)))
         found.append(HeadSet("low", 0, tuple(inert[:size])))
         found += [HeadSet("random", draw, _drawn(sorted(others), size, (seed, size, draw))) for draw in range(draws)]
-    return found
+    return [*found, HeadSet("top", 0, tuple(ranked))]
 
 
 def _drawn(heads: Sequence[Head], size: int, seed: tuple[int, int, int]) -> tuple[Head, ...]:

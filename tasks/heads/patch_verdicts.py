@@ -1,9 +1,10 @@
 """What patching says of the paper's causal claims: are the top heads of a phase sufficient, are they necessary.
 
-The rule, fixed before any result was seen, with the largest bin: how far the top set moves its quantity, in the direction of the
-claim, less how far the random sets do on average, by document. *Holds*: the interval of that excess lies above 0, and so does
-that over the low-ranked set, and the top set moves further than 95% of the random sets. *Fails*: the excess is surely less than a
-tenth of the distance between the clean and the corrupted run. *Undecided*: neither, or the two runs do not differ.
+The rule, with the largest bin that has controls: how far the top set moves its quantity, in the direction of the claim, less how
+far the random sets do on average, by document. *Holds*: the interval of that excess lies above 0, and so does that over the
+low-ranked set, and the top set moves further than 95% of the random sets. *Fails*: the excess is surely less than a tenth of the
+distance between the clean and the corrupted run. *Undecided*: neither; or the two runs do not differ; or not even all heads
+together go a tenth of the way, so that nothing can be told by patching this part under this corruption.
 
 Source of the claims: Saha Roy et al., arXiv 2606.06840.
 """
@@ -79,26 +80,31 @@ class _Moves:
     low: ByDocument
     random: Float[np.ndarray, "document draw"]
     distance: ByDocument
+    every: ByDocument
+    """With all heads."""
     head_count: int
 
 
 def _moves(claim: _Claim, table: PatchTable) -> _Moves | None:
-    """Of the largest bin, the documents that have a value for the top, the low and some random set; null below two."""
+    """Of the largest bin, the documents that have a value for the top, the low, some random set and all heads; null below two."""
     sign, columns = QUANTITY_SIGNS[claim.quantity], table.columns.with_row_index("place")
-    largest = columns["head_count"].max()
-    ours = columns.filter(pl.col("direction") == claim.direction, pl.col("head_count") == largest)
+    columns = columns.filter(pl.col("direction") == claim.direction)
+    sizes = [int(size) for size in columns.filter(pl.col("head_set") == "low")["head_count"]]
+    largest = max(sizes, default=0)
+    ours = columns.filter(pl.col("head_count") == largest)
     start = table.corrupted if claim.direction == "denoise" else table.clean
     moved = sign * (table.value - start) * (1 if claim.direction == "denoise" else -1)
     places = {name: ours.filter(pl.col("head_set") == name)["place"].to_list() for name in ("top", "low", "random")}
+    places["every"] = columns.filter(pl.col("head_count") > largest)["place"].to_list()
     if not all(places.values()):
         return None
-    top, low = (moved[:, places[name][0]] for name in ("top", "low"))
+    top, low, every = (moved[:, places[name][0]] for name in ("top", "low", "every"))
     random = moved[:, places["random"]]
-    is_known = np.isfinite(top) & np.isfinite(low) & np.isfinite(random).any(axis=1)
+    is_known = np.isfinite(top) & np.isfinite(low) & np.isfinite(every) & np.isfinite(random).any(axis=1)
     if is_known.sum() < 2:
         return None
     distance = sign * (table.clean - table.corrupted)[:, places["top"][0]]
-    return _Moves(top[is_known], low[is_known], random[is_known], distance[is_known], int(largest))  # type: ignore[arg-type]
+    return _Moves(top[is_known], low[is_known], random[is_known], distance[is_known], every[is_known], largest)
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,7 @@ class _Measured:
     share: Means
     distance: Means
     top_share: Means
+    every_share: Means
     drawn_share: Float[np.ndarray, " draw"]
     low_share: float
     beats_draws: bool
@@ -116,17 +123,17 @@ class _Measured:
 
 def _measure(moves: _Moves, settings: HeadsConfig) -> _Measured:
     random = np.nanmean(moves.random, axis=1)
-    columns = np.stack([moves.top - random, moves.top - moves.low, moves.top, moves.low, moves.distance], axis=1)
+    columns = np.stack([moves.top - random, moves.top - moves.low, moves.top, moves.low, moves.every, moves.distance], axis=1)
     weights = draw_weights(len(columns), settings.bootstrap_count, settings.seed)
     means = resampled_means(columns, weights)
-    distance = Means(means.observed[4:], means.drawn[:, 4:])
+    distance = Means(means.observed[5:], means.drawn[:, 5:])
     excess = Means(means.observed[:2], means.drawn[:, :2])
     share = means / distance
     draws = np.nanmean(moves.random, axis=0)
     beats = bool(means.observed[2] > np.percentile(draws, HIGH))
-    top_share = Means(share.observed[2:3], share.drawn[:, 2:3])
+    top_share, every_share = (Means(share.observed[at : at + 1], share.drawn[:, at : at + 1]) for at in (2, 4))
     over = Means(share.observed[:2], share.drawn[:, :2])
-    return _Measured(excess, over, distance, top_share, draws / distance.observed, float(share.observed[3]), beats)
+    return _Measured(excess, over, distance, top_share, every_share, draws / distance.observed, float(share.observed[3]), beats)
 
 
 def _verdict(claim: _Claim, table: PatchTable | None, plan: PatchPlan, settings: HeadsConfig) -> Verdict:
@@ -156,6 +163,8 @@ def _verdict(claim: _Claim, table: PatchTable | None, plan: PatchPlan, settings:
 def _standing(found: _Measured, lows: Float[np.ndarray, " control"]) -> str:
     if found.distance.interval()[0][0] <= 0:
         return "undecided"
+    if found.every_share.interval()[1][0] < LEAST_SHARE:
+        return "undecided"
     if found.share.interval()[1][0] < LEAST_SHARE:
         return "fails"
     return "holds" if lows.min() > 0 and found.beats_draws else "undecided"
@@ -166,12 +175,13 @@ def _numbers(claim: _Claim, head_count: int, found: _Measured) -> str:
     spread = np.percentile(found.drawn_share, (LOW, HIGH))
     lows, highs = found.excess.interval()
     top = f"{_percent(found.top_share.observed[0])} [{_percent(top_low)}, {_percent(top_high)}]"
-    random = f"{_percent(found.drawn_share.mean())} (95% of {len(found.drawn_share)} draws: {_percent(spread[0])} to "
+    draws = f"95% of {len(found.drawn_share)} draws: {_percent(spread[0])} to {_percent(spread[1])}"
+    random, low = _percent(found.drawn_share.mean()), _percent(found.low_share)
+    every = _percent(found.every_share.observed[0])
     excess = _between(float(found.excess.observed[0]), float(lows[0]), float(highs[0]))
     return (
         f"{head_count} {'head' if head_count == 1 else 'heads'} {top} of the distance between the runs, as many random ones "
-        f"{random}{_percent(spread[1])}), low-ranked ones {_percent(found.low_share)}; top minus random {excess}"
-        f"{UNITS[claim.quantity]}"
+        f"{random} ({draws}), low-ranked ones {low}, all heads together {every}; top minus random {excess}{UNITS[claim.quantity]}"
     )
 
 

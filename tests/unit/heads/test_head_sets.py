@@ -40,7 +40,12 @@ def test_check_bins_names_what_can_be_measured() -> None:
 
 def test_choose_sets_takes_the_highest_scores_cumulatively() -> None:
     top = named(choose_sets(SCORES, (1, 2, 3), 0, 0), "top")
-    assert [one.heads for one in top] == [((0, 0),), ((0, 0), (1, 1)), ((0, 0), (1, 1), (1, 0))]
+    assert [one.heads for one in top[:-1]] == [((0, 0),), ((0, 0), (1, 1)), ((0, 0), (1, 1), (1, 0))]
+
+
+def test_choose_sets_ends_with_all_heads() -> None:
+    last = choose_sets(SCORES, (1, 2), 3, 0)[-1]
+    assert (last.name, set(last.heads)) == ("top", set(SCORES))
 
 
 def test_choose_sets_takes_scores_nearest_zero_as_low_not_the_most_negative() -> None:

@@ -65,10 +65,10 @@ def scores(layers: int = 6, heads: int = 8) -> pl.DataFrame:
 
 def test_plan_sets_ranks_each_phase_by_its_own_score() -> None:
     sets = plan_sets(scores(), HeadsConfig(random_draws=2))
-    assert [len(one.heads) for one in sets["shortlist"] if one.name == "top"] == [1, 2, 3, 4, 5]
+    assert [len(one.heads) for one in sets["shortlist"] if one.name == "top"] == [1, 2, 3, 4, 5, 48]
     assert sets["shortlist"][0].heads == ((5, 7),)
     assert sets["refine"][0].heads == ((0, 0),)
-    assert len(sets["refine"]) == 5 * (1 + 1 + 2)
+    assert len(sets["refine"]) == 5 * (1 + 1 + 2) + 1
 
 
 def test_plan_sets_refuses_bins_without_controls() -> None:

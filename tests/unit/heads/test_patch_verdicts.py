@@ -31,13 +31,14 @@ def measured(
     direction: str = "denoise",
     quantity: str = "margin",
     spread: float = 0.05,
+    every: float = 1.0,
 ) -> Verdict:
     """The verdict on shares of the distance that each set moves the quantity by, noise between documents added."""
     sign = -1.0 if quantity == "confusion" else 1.0
     corrupted = spread * NOISE[:, -1]
     clean = corrupted + sign * (distance + spread * NOISE[:, -2])
     start, way = (corrupted, sign) if direction == "denoise" else (clean, -sign)
-    sets = [(HeadSet("top", 0, heads(2)), top), (HeadSet("low", 0, heads(2)), low), (HeadSet("top", 0, heads(1)), 9.0)]
+    sets = [(HeadSet("top", 0, heads(2)), top), (HeadSet("low", 0, heads(2)), low), (HeadSet("top", 0, heads(9)), every)]
     sets += [(HeadSet("random", draw, heads(2)), share) for draw, share in enumerate(random)]
     phase = "shortlist" if quantity == "focus" else "refine"
     names = [f"d{number:02}" for number in range(COUNT)]
@@ -92,6 +93,12 @@ def test_patch_verdicts_are_undecided_where_the_corruption_changes_nothing() -> 
     found = measured(0.5, distance=0.0)
     assert found.standing == "undecided"
     assert "nothing to restore or destroy" in found.sentence_text
+
+
+def test_patch_verdicts_are_undecided_where_not_even_all_heads_go_anywhere() -> None:
+    found = measured(0.02, every=0.05)
+    assert found.standing == "undecided"
+    assert "all heads together 5%" in found.sentence_text
 
 
 def test_patch_verdicts_without_values_say_so_for_every_claim() -> None:
