@@ -119,13 +119,15 @@ class FuzzyNames:
 
 @dataclass(frozen=True)
 class NearestLabels:
-    """The last rung: a text's embedding against the label vectors."""
+    """The last rung: a text's embedding against the label vectors; `may_be_near` tells which texts are worth one, if given."""
 
     embed: Callable[[Sequence[str]], Vectors]
     index: LabelIndex
+    may_be_near: Callable[[str], bool] | None = None
 
     def link(self, texts: Sequence[str], threshold: float, lead: float) -> dict[str, Link]:
         """The texts whose nearest label has at least `threshold` cosine, and `lead` more than the next label's."""
+        texts = [text for text in texts if self.may_be_near is None or self.may_be_near(text)]
         if not texts:
             return {}
         ranking = self.index.search(self.embed(texts), 2)

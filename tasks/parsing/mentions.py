@@ -39,11 +39,21 @@ class Named(NamedTuple):
 class MentionFinder:
     """Finds mentions in one raw text; `low` is that text lowered."""
 
-    def __init__(self, text: str, source: str, catalogue: Catalogue, takes_ids: bool) -> None:
-        """Take the text and the name of its column; `takes_ids`: the teacher was shown label numbers."""
+    def __init__(
+        self, text: str, source: str, catalogue: Catalogue, takes_ids: bool, region: tuple[int, int] | None = None
+    ) -> None:
+        """Take the text and the name of its column.
+
+        Args:
+            text: a raw text.
+            source: its column.
+            catalogue: the labels by name.
+            takes_ids: the teacher was shown label numbers.
+            region: characters that hold all sentences to come, if not the whole text does.
+        """
         self.text = text
         self.low = lowered(text)
-        self._starts = catalogue.name_starts(text, 0, len(text))
+        self._starts = catalogue.name_starts(text, *(region or (0, len(text))))
         self.cues = cue_text(self.low, self._starts.words)
         self.source = source
         self.catalogue = catalogue

@@ -164,6 +164,9 @@ class Catalogue:
             The link; `UNLINKED` when the name is ambiguous or the number no label's, so that no later rung guesses; None
             when the name is unknown.
         """
+        found = None if takes_ids else self._exact.get(text)
+        if found is not None:
+            return _link(found, "exact", 1.0)
         return self._remembered(text, takes_ids) if len(text) <= LONGEST_REMEMBERED else self._lookup(text, takes_ids)
 
     def _lookup(self, text: str, takes_ids: bool) -> Link | None:

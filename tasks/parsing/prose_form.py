@@ -54,7 +54,8 @@ def read_reasoning(
     Naming a `confirmed` label (one of the final answer) in plain text counts. `is_given`: the shortlist was given to the
     teacher, so that every step refines, and what it names makes no shortlist.
     """
-    finder = MentionFinder(text, source, catalogue, takes_ids)
+    bounds = min(start for start, _ in regions), max(end for _, end in regions)
+    finder = MentionFinder(text, source, catalogue, takes_ids, bounds)
     cut = list(sentences(text, finder.low, regions))
     named = sure_mentions(finder, cut, confirmed)
     said = finder.cues.over(masked(finder.low, cut, named))

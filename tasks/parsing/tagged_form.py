@@ -82,9 +82,10 @@ def read_tagged_answer(text: str, sections: Mapping[str, Section], catalogue: Ca
     draft.answers = answer_mentions(text, SOURCE, answer.start, answer.end, catalogue, takes_ids) if answer else []
     draft.answers_none = answer is not None and not text[answer.start : answer.end].strip()
     known = KnownLabels(catalogue.identity(m.text, m.link) for m in [*(m for m, _ in draft.shortlist), *draft.answers])
-    finder = MentionFinder(text, SOURCE, catalogue, takes_ids)
     reasoning = sections.get("steps")
-    draft.steps += judged_steps(finder, _step_spans(text, reasoning.start, reasoning.end), known) if reasoning else []
+    if reasoning:
+        finder = MentionFinder(text, SOURCE, catalogue, takes_ids, reasoning[:2])
+        draft.steps += judged_steps(finder, _step_spans(text, reasoning.start, reasoning.end), known)
     draft.steps += [StepDraft(SOURCE, m.start, m.end, "answer", subject=m) for m in draft.answers]
     return draft
 

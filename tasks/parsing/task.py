@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import replace
+from functools import cache
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -17,6 +18,7 @@ from tasks.parsing.calibration import calibrate
 from tasks.parsing.linking import FuzzyNames, MentionLinker, NearestLabels, Thresholds
 from tasks.parsing.names import Catalogue
 from tasks.parsing.rows import READ_COLUMNS, WRITTEN, Frames
+from tasks.parsing.shared_words import SharedWords
 from tasks.parsing.tables import BATCH_ROWS, RejectCount, parse_parts, refuse_many_rejects
 from tasks.parsing.workers import fitting_processes
 from warehouse.parquet import iter_table, read_table, write_tables_parts
@@ -56,10 +58,12 @@ def open_linkers(
 
     The embedder is loaded only if a mention comes to its last rung.
     """
-    labels = read_table(inputs.tables["core_labels"], ["label_id", "label_uid", "label_name"])
+    labels = read_table(inputs.tables["core_labels"], ["label_id", "label_uid", "label_name", "description_text"])
     catalogue = Catalogue(labels["label_id"].to_list(), labels["label_uid"].to_list(), labels["label_name"].to_list())
     index = open_label_index(run, inputs.artifacts["label_index"], inputs.tables["core_labels"])
-    nearest = NearestLabels(open_embedder(run, embed, embed.label_tokens).embed, index)
+    texts = [*labels["label_name"], *labels["description_text"].drop_nulls()]
+    shared = cache(lambda: SharedWords(texts))  # made when the first text comes to the last rung
+    nearest = NearestLabels(open_embedder(run, embed, embed.label_tokens).embed, index, lambda text: shared().may_be_near(text))
     fuzzy = FuzzyNames(catalogue)
     thresholds = _thresholds(catalogue, fuzzy, parse)
     return catalogue, lambda: MentionLinker(catalogue, nearest, thresholds, fuzzy)
