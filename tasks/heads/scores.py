@@ -59,7 +59,7 @@ def measure_rows(parts: DecoderParts, sequences: Sequence[TokenSequence], batch:
         ModelRefusedError: what a head does is not finite, or a row sees no key.
     """
     places = find_places(sequences, batch)
-    recorder = _Recorder(parts, places)
+    recorder = Recorder(parts, places)
     states: list[Tensor] = []
     with recording(parts, places.rows, recorder.take), final_states(parts, places.refine, states.append), torch.no_grad():
         parts.body(
@@ -68,11 +68,11 @@ def measure_rows(parts: DecoderParts, sequences: Sequence[TokenSequence], batch:
     _, gradient = margin_gradients(parts, states[0], places.pairs)
     with torch.no_grad():
         helpful = [helpfulness(parts, layer, outputs, gradient) for layer, outputs in enumerate(recorder.outputs)]
-    return _collect(places, recorder, helpful)
+    return collect_rows(places, recorder, helpful)
 
 
-class _Recorder:
-    """Takes from each layer's record what is scored."""
+class Recorder:
+    """Takes from each layer's record what is scored; of a layer it keeps the heads' outputs at Q_refine, and numbers a row."""
 
     def __init__(self, parts: DecoderParts, places: Places) -> None:
         self.parts, self.places = parts, places
@@ -81,6 +81,7 @@ class _Recorder:
         self.outputs: list[Tensor] = []
 
     def take(self, record: LayerRecord) -> None:
+        """One layer."""
         places = self.places.to(record.state.device)
         count = places.early.shape[1]
         centroid = torch.einsum("btd,bt->bd", record.state.float(), places.anchor_weights)
@@ -130,8 +131,17 @@ def helpfulness(
     return (back * outputs).sum(-1)
 
 
-def _collect(places: Places, recorder: _Recorder, helpful: Sequence[Tensor]) -> HeadRows:
-    """Stack the layers, and put NaN where there is nothing."""
+def collect_rows(places: Places, recorder: Recorder, helpful: Sequence[Tensor]) -> HeadRows:
+    """Quantities of all layers, NaN where there is nothing.
+
+    Args:
+        places: of the batch.
+        recorder: has taken every layer.
+        helpful: OV-helpfulness of each layer, [batch, head, row].
+
+    Raises:
+        ModelRefusedError: a quantity is not finite where there is something.
+    """
     places = places.to("cpu")
     kurtosis, cosines = (_stack(layers, places.is_early) for layers in zip(*recorder.early, strict=True))
     kept, dropped = (_stack(layers, places.is_refine) for layers in zip(*recorder.refine, strict=True))

@@ -19,7 +19,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from tasks.heads.attention import LayerRecord, watch_heads
 from tasks.heads.families import DecoderParts, margin_gradients, take_rows
 from tasks.heads.places import find_places
-from tasks.heads.scores import HeadRows, _collect, _Recorder, helpfulness, measure_rows
+from tasks.heads.scores import HeadRows, Recorder, collect_rows, helpfulness, measure_rows
 from tasks.sequences.batches import Batch, pad
 from tasks.sequences.tokens import TokenSequence
 
@@ -113,14 +113,14 @@ def make_setup(size: Size) -> Setup:
 def reduce(setup: Setup, attention: list[Tensor], outputs: list[Tensor], states: list[Tensor], final: Tensor) -> HeadRows:
     """Whole captures, a layer each, to our quantities: attention [b, h, t, t], outputs [b, t, h, d_head], states [b, t, d]."""
     places = find_places(setup.sequences, setup.batch)
-    recorder, rows = _Recorder(setup.parts, places), places.rows
+    recorder, rows = Recorder(setup.parts, places), places.rows
     for layer, (whole, mixed, state) in enumerate(zip(attention, outputs, states, strict=True)):
         seen = (torch.arange(whole.shape[3]) <= rows[..., None])[:, None]
         cut = whole.gather(2, rows[:, None, :, None].expand(-1, whole.shape[1], -1, whole.shape[3]))
         taken = mixed.gather(1, rows[:, :, None, None].expand(-1, -1, *mixed.shape[2:])).transpose(1, 2)
         recorder.take(LayerRecord(layer, cut, seen, taken, state))
     _, gradient = margin_gradients(setup.parts, take_rows(final, places.refine), places.pairs)
-    return _collect(
+    return collect_rows(
         places, recorder, [helpfulness(setup.parts, at, taken, gradient) for at, taken in enumerate(recorder.outputs)]
     )
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import Tensor
-from transformers import BertConfig, BertLMHeadModel, PreTrainedModel
+from transformers import BertConfig, BertLMHeadModel, MistralConfig, MistralForCausalLM, PreTrainedModel
 
 from schemas.errors import ModelRefusedError
 from tasks.heads.attention import LayerRecord, Part, Patch, Source, explicit_attention, head_writes, recording, watch_heads
@@ -172,3 +172,23 @@ def test_find_parts_refuses_an_encoder() -> None:
 def test_find_parts_refuses_what_is_no_decoder() -> None:
     with pytest.raises(ModelRefusedError, match=r"llama \(model\.layers\)"):
         find_parts(torch.nn.Module())
+
+
+def test_recording_sees_only_the_keys_inside_a_sliding_window() -> None:
+    torch.manual_seed(0)
+    sizes = {"vocab_size": VOCABULARY, "hidden_size": D_MODEL, "intermediate_size": 40, "num_hidden_layers": LAYERS}
+    config = MistralConfig(**sizes, num_attention_heads=HEADS, num_key_value_heads=2, sliding_window=4)  # type: ignore[arg-type]
+    model = MistralForCausalLM(config)
+    model.train(False)
+    tokens, mask = batch()
+    parts = watch_heads(model)
+    found = records(model, parts, tokens, mask)
+    model.set_attn_implementation("eager")
+    with torch.no_grad():
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        maps = model(input_ids=tokens, attention_mask=mask, position_ids=positions, output_attentions=True).attentions
+    assert found[0].seen[0, 0].sum(-1).tolist() == [4, 4, 4]
+    assert found[0].seen[1, 0].sum(-1).tolist() == [1, 1, 4]
+    for record, whole in zip(found, maps, strict=True):
+        for document in range(2):
+            torch.testing.assert_close(record.attention[document], whole[document][:, ROWS[document]], atol=1e-5, rtol=0)
