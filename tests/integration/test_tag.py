@@ -481,6 +481,12 @@ def test_tag_file_refuses_other_embedders_and_older_students(tmp_path: Path) -> 
         world.tag(source, tmp_path / "out.csv")
 
 
+def test_tag_file_names_the_data_root_that_the_student_stands_in(world: World, tmp_path: Path) -> None:
+    elsewhere = World(world.run.model_copy(update={"root": str(tmp_path / "other")}), world.inputs, world.students)
+    with pytest.raises(MissingTableError, match=f"did you mean --root {world.run.root}"):
+        elsewhere.tag(write_lines(tmp_path / "in.jsonl", texts(3)), tmp_path / "out.csv")
+
+
 def test_find_student_by_folder_and_by_name(world: World, tmp_path: Path) -> None:
     root = world.run.root
     folder = world.students / "mechanistic-seed0"

@@ -15,7 +15,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from schemas.config import EmbedConfig, TagConfig
-from schemas.errors import ConfigError, IndexRefusedError, InputFormatError
+from schemas.errors import ConfigError, IndexRefusedError, InputFormatError, MissingTableError
 from schemas.refs import Frozen, RunRef, StageInputs
 from schemas.stages import Stage
 from tasks.labels.embedder import CachedEmbedder, VectorStore, label_text
@@ -220,12 +220,27 @@ def open_server(run: RunRef, folder: Path, settings: TagConfig) -> Server:
         precision=description.precision,
         batch_size=run.config.embed.batch_size,
     )
-    inputs = find_inputs(run, NEEDS)
+    inputs = find_labels(run, folder)
     embedder = open_embedder(run, embed, embed.document_tokens)
     refuse_other_embedder(folder, reference, embedder, load_manifest(Path(inputs.artifacts["label_index"].path)).embedder)
     if inputs.tables["core_labels"].content_hash != description.labels_hash:
         logger.info("tag: the labels of %s changed since the student was trained; it knows them by uid", run.dataset)
     return Server(folder, description, description.calibration, inputs, embed, embedder.store)
+
+
+def find_labels(run: RunRef, folder: Path) -> StageInputs:
+    """The tables and the label index of the student's dataset.
+
+    Raises:
+        MissingTableError: the data root lacks one; says so if the student stands in another data root.
+    """
+    try:
+        return find_inputs(run, NEEDS)
+    except MissingTableError as exc:
+        home = next((parent for parent in folder.parents if (parent / "published").is_dir()), run.root_path)
+        if home == run.root_path:
+            raise
+        raise MissingTableError(f"{exc}; the student stands in the data root {home}: did you mean --root {home}?") from exc
 
 
 def refuse_other_embedder(folder: Path, reference: LabelReference, embedder: CachedEmbedder, index_embedder: str) -> None:
