@@ -21,7 +21,7 @@ class DecoderDescription(BaseModel):
     body_parameter_count: int = Field(description="Trained numbers outside the table of tokens.")
     parameter_count: int
     document_count: int = Field(description="Train documents that it was trained on.")
-    left_out_count: int = Field(description="Train documents without a usable trace.")
+    left_out_count: int = Field(description="Train documents without a usable trace, or more than the training can see once.")
     dev_document_ids: tuple[str, ...] = Field(description="Train documents that it was not trained on.")
     unknown_frac: float = Field(description="Share of the tokens of its training texts that have no token.")
     dev_losses: dict[str, float] = Field(description="Nats a token on development documents, by phase and in total.")

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import polars as pl
@@ -122,7 +123,7 @@ def _load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
         if (path / FINGERPRINT).read_text() != fingerprint:
             return None
         state = torch.load(path / STATE, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError):  # what was cut or is of another version is made again
+    except (OSError, RuntimeError, EOFError, UnpicklingError):  # what was cut or is of another version is made again
         return None
     return dict(state)
 

@@ -16,7 +16,7 @@ as one token, and writes nothing but traces. What its heads do says nothing of t
 | run | `{run_id}` |
 | layers, width, heads (keys) | {layers}, {d_model}, {heads} ({kv_heads}) |
 | trained numbers | {parameter_count:,}, {body_parameter_count:,} of them outside the table of tokens |
-| training documents | {document_count:,} ({left_out_count:,} more had no usable trace) |
+| training documents | {document_count:,} ({left_out_count:,} more had no usable trace, or were not needed) |
 | development documents | {dev_count:,}, part of train, never trained on; `decoder.json` names them |
 | steps | {train_steps}, {batch_size} documents each; peak learning rate {learning_rate:g} |
 | read | the first {document_words} words of a document; {unknown_percent:.1f}% of all tokens are unknown |

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from schemas.config import DecoderConfig, EmbedConfig
 from schemas.decoders import DecoderDescription
 from schemas.errors import ConfigError, StorageError
 from schemas.refs import RunRef, StageCost, StageInputs, StageResult
+from schemas.selections import whole_traces
 from schemas.tables import CORE_TRAIN_STEPS
 from tasks.decoders.card import write_card
 from tasks.decoders.material import Material, prepare, token_vectors, usable_texts
@@ -37,7 +39,7 @@ from warehouse.decoder_store import (
     save_checkpoint,
     save_decoder,
 )
-from warehouse.parquet import artifact_ref, read_table, write_table
+from warehouse.parquet import artifact_ref, read_table, scan_table, write_table
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
@@ -48,6 +50,7 @@ FORMAT_COUNT = 64
 """Development documents whose traces are written to see whether they keep the form."""
 
 FORMAT_BATCH = 32
+MOST_DEV_FRAC = 0.9
 MOST_WRITTEN = 256
 """Tokens of a written trace; the teacher's have some 55 in compact form."""
 
@@ -87,7 +90,7 @@ def train_decoder(run: RunRef, inputs: StageInputs, decoder: DecoderConfig, embe
     table = write_table(run, "decoder", CORE_TRAIN_STEPS, CORE_TRAIN_STEPS.conform(losses))
     used = description.document_count + len(description.dev_document_ids)
     logger.info(
-        "decoder: %d train documents in, %d without a usable trace, held-out loss %.2f, %.0f%% keep the form, %.1f s",
+        "decoder: %d train documents in, %d not used, held-out loss %.2f, %.0f%% keep the form, %.1f s",
         used + description.left_out_count, description.left_out_count, description.dev_losses["total_loss"],
         100 * description.format_frac, time.monotonic() - started,
     )  # fmt: skip
@@ -116,14 +119,14 @@ def is_finished(path: Path, expected: str) -> bool:
 
 def make_decoder(room: Room) -> None:
     """Train, measure and write the decoder."""
-    form, documents, texts = read_texts(room)
+    form, document_count, texts = read_texts(room)
     material = prepare(texts, form.tokens, room.settings)
     lessons = Lessons(material.lessons(material.train), material.lessons(material.dev), int(material.tokenizer.pad_token_id))
     model = start_model(room, material, lessons)
     pace = Pace()
     losses = run_training(room, model, lessons, pace)
     trained = Trained(materialise(model), losses, pace)
-    description = describe(room, material, lessons, trained, len(documents), write_some(trained.model, material, form))
+    description = describe(room, material, lessons, trained, document_count, write_some(trained.model, material, form))
 
     def write_model(folder: Path) -> None:
         trained.model.save_pretrained(folder)
@@ -135,8 +138,8 @@ def make_decoder(room: Room) -> None:
     drop_checkpoint(room.run.root_path, room.run.run_id)
 
 
-def read_texts(room: Room) -> tuple[CompactForm, dict[str, str], list[AnnotatedText]]:
-    """How texts are written, the train documents, and their usable traces as compact texts."""
+def read_texts(room: Room) -> tuple[CompactForm, int, list[AnnotatedText]]:
+    """How texts are written, how many train documents there are, and usable traces of them as compact texts."""
     tables = room.inputs.tables
     labels = read_table(tables["core_labels"], ["label_id", "label_uid", "label_name"])
     form = CompactForm(
@@ -145,10 +148,23 @@ def read_texts(room: Room) -> tuple[CompactForm, dict[str, str], list[AnnotatedT
         room.settings.document_words,
         room.settings.evidence_words,
     )
-    rows = read_table(tables["core_documents"], ["document_id", "document_text", "split"]).filter(pl.col("split") == "train")
-    documents = dict(rows.select("document_id", "document_text").iter_rows())
-    traces = TraceTables(*(read_table(tables[f"core_{name}"]) for name in ("traces", "shortlist", "steps", "answers")))
-    return form, documents, list(usable_texts(traces, documents, form, nearest_by(open_index(room))))
+    traces = read_chosen(room)
+    train = scan_table(tables["core_documents"]).filter(pl.col("split") == "train")
+    chosen = train.join(traces.traces.lazy(), on="document_id", how="semi").select("document_id", "document_text").collect()
+    texts = usable_texts(traces, dict(chosen.iter_rows()), form, nearest_by(open_index(room)))
+    return form, train.select(pl.len()).collect().item(), list(texts)
+
+
+def read_chosen(room: Room) -> TraceTables:
+    """Whole traces of train documents; of more than the training can see once, as many as it can, drawn by the seed."""
+    tables, settings = room.inputs.tables, room.settings
+    traces = whole_traces(read_table(tables["core_traces"])).filter(pl.col("split") == "train")
+    most = math.ceil(settings.train_steps * settings.batch_size / (1 - min(settings.dev_frac, MOST_DEV_FRAC)))
+    if len(traces) > most:
+        traces = traces.sample(most, seed=settings.seed)
+    chosen = traces.lazy().select("trace_id")
+    parts = [tables[f"core_{name}"] for name in ("shortlist", "steps", "answers")]
+    return TraceTables(traces, *(scan_table(ref).join(chosen, on="trace_id", how="semi").collect() for ref in parts))
 
 
 def open_index(room: Room) -> LabelIndex:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -119,6 +120,15 @@ def make_stage(root: Path, left: set[str] | None = None) -> Stage:
     return Stage(run, StageInputs(tables=refs, artifacts={"label_index": artifact_ref(run, "index", "label_index", path)}))
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny products wait longer for a second thread than they take."""
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(count)
+
+
 @pytest.fixture
 def stage(tmp_path: Path) -> Stage:
     return make_stage(tmp_path)
@@ -198,8 +208,9 @@ def test_train_decoder_goes_on_after_a_kill_to_the_same_bits(
     assert not checkpoint_dir(tmp_path / "killed", run_id).exists()
 
 
+@pytest.mark.parametrize("spoil", [lambda content: content[:-100], lambda _: b"garbage", lambda _: b""])
 def test_train_decoder_takes_no_checkpoint_of_other_settings_or_a_damaged_one(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[bytes], bytes]
 ) -> None:
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         kill_at(patch, 4)
@@ -208,10 +219,18 @@ def test_train_decoder_takes_no_checkpoint_of_other_settings_or_a_damaged_one(
     assert find_checkpoint(root, "r2", made_from)
     assert not find_checkpoint(root, "r2", decoders.fingerprint(stage.inputs, SETTINGS.model_copy(update={"layers": 3}), EMBED))
     state = checkpoint_dir(root, "r1") / "state.pt"
-    state.write_bytes(state.read_bytes()[:-100])
+    state.write_bytes(spoil(state.read_bytes()))
     assert not find_checkpoint(root, "r2", made_from)
-    stage.train()
+    assert resumed_at(monkeypatch, stage) == 0
     assert load_decoder_description(stage.folder).fingerprint == made_from
+
+
+def test_train_decoder_reads_no_more_traces_than_it_can_see_once(stage: Stage) -> None:
+    few = SETTINGS.model_copy(update={"train_steps": 3})
+    stage.train(few)
+    description = load_decoder_description(stage.folder)
+    assert description.document_count == few.train_steps * few.batch_size == 24
+    assert description.left_out_count == TRAIN_COUNT - 24 - len(description.dev_document_ids)
 
 
 def test_train_decoder_makes_nothing_again_that_is_there_and_whole(stage: Stage) -> None:
