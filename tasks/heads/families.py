@@ -150,9 +150,10 @@ def margins(parts: DecoderParts, states: Float[Tensor, "batch row d_model"], pai
         pairs: token ids [batch, row, 2]: target, near miss.
     """
     precision = torch.promote_types(states.dtype, torch.float32)
-    weights = {name: weight.to(states.device, precision) for name, weight in parts.final.named_parameters()}
-    normed: Tensor = functional_call(parts.final, weights, (states.to(precision),))
-    rows = parts.token_rows(pairs.to(parts.readout.weight.device)).to(states.device, precision)  # type: ignore[arg-type]
+    weights = {name: weight.to(precision) for name, weight in parts.final.named_parameters()}
+    here = next(iter(weights.values())).device  # where a model is spread over devices, the last norm and the read-out may differ
+    normed: Tensor = functional_call(parts.final, weights, (states.to(here, precision),))
+    rows = parts.token_rows(pairs.to(parts.readout.weight.device)).to(here, precision)  # type: ignore[arg-type]
     bias: Tensor | None = getattr(parts.readout, "bias", None)
     offset = 0.0 if bias is None else (bias[pairs[..., 0].to(bias.device)] - bias[pairs[..., 1].to(bias.device)]).to(rows)
     return (normed * (rows[..., 0, :] - rows[..., 1, :])).sum(-1) + offset
