@@ -67,11 +67,11 @@ class Means:
         return Means(self.observed - other.observed, self.drawn - other.drawn)
 
     def __truediv__(self, other: "Means") -> "Means":
-        return Means(_ratio(self.observed, other.observed), _ratio(self.drawn, other.drawn))
+        return Means(ratio(self.observed, other.observed), ratio(self.drawn, other.drawn))
 
 
-def _ratio(above: Drawn | PerColumn, below: Drawn | PerColumn) -> Drawn | PerColumn:
-    """NaN where it is not defined."""
+def ratio(above: Drawn | PerColumn, below: Drawn | PerColumn) -> Drawn | PerColumn:
+    """Quotients; NaN where the divisor is 0."""
     return np.asarray(above / np.where(below == 0, np.nan, below))
 
 
@@ -81,7 +81,7 @@ def resampled_means(cells: Cells, weights: Float[np.ndarray, "resample document"
     filled = np.where(known, cells, 0.0)
     observed = filled.sum(axis=0) / known.sum(axis=0)
     counts = weights @ known.astype(np.float64)
-    drawn = _ratio(weights @ filled, counts)
+    drawn = ratio(weights @ filled, counts)
     return Means(observed, np.where(counts > 0, drawn, observed))
 
 

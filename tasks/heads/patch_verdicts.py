@@ -16,7 +16,7 @@ import polars as pl
 from jaxtyping import Float
 
 from schemas.config import HeadsConfig
-from tasks.heads.effects import Means, PatchTable, patch_tables, resampled_means
+from tasks.heads.effects import Means, PatchTable, patch_tables, ratio, resampled_means
 from tasks.heads.patch_plan import PHASE_SCORES, PatchPlan
 from tasks.heads.resampling import HIGH, LOW, draw_weights
 from tasks.heads.verdicts import Verdict
@@ -133,7 +133,9 @@ def _measure(moves: _Moves, settings: HeadsConfig) -> _Measured:
     beats = bool(means.observed[2] > np.percentile(draws, HIGH))
     top_share, every_share = (Means(share.observed[at : at + 1], share.drawn[:, at : at + 1]) for at in (2, 4))
     over = Means(share.observed[:2], share.drawn[:, :2])
-    return _Measured(excess, over, distance, top_share, every_share, draws / distance.observed, float(share.observed[3]), beats)
+    return _Measured(
+        excess, over, distance, top_share, every_share, ratio(draws, distance.observed), float(share.observed[3]), beats
+    )
 
 
 def _verdict(claim: _Claim, table: PatchTable | None, plan: PatchPlan, settings: HeadsConfig) -> Verdict:
