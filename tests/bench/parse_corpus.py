@@ -32,6 +32,12 @@ def read_labels(folder: Path) -> tuple[list[str], list[str]]:
     return [row["uid"] for row in rows], [row["title"] for row in rows]
 
 
+def read_descriptions(folder: Path) -> list[str]:
+    """Descriptions of the dataset's labels, in the same order."""
+    with gzip.open(folder / "lbl.json.gz", "rt") as file:
+        return [json.loads(line)["content"] for line in file]
+
+
 class Corpus:
     """Draws answers; answer `n` of a seed is the same however many are drawn."""
 

@@ -1,7 +1,9 @@
 """The parse stage at the size of a real run; `-s` shows the figures, `tests/bench/results/parse.json` keeps them.
 
 `CTD_BENCH_DATA` names the folder of data sets, `CTD_BENCH_TRACES` how many traces are parsed (100,000), a tenth of them first.
-Every run is a process of its own, so that peaks of memory do not mix. The vector rung finds nothing here, and costs nothing.
+Every run is a process of its own, so that peaks of memory do not mix. The last run has the real vector rung, with no text
+embedded before; in all others it finds nothing, and costs nothing. `CTD_BENCH_VECTORS` names a file of the label vectors, which
+is made where it is missing: 7 minutes of one core.
 """
 
 import cProfile
@@ -20,15 +22,19 @@ import numpy as np
 import polars as pl
 import pytest
 
+from schemas.config import EmbedConfig
 from schemas.fields import ANSWER_FORMATS
 from schemas.refs import TableRef
 from schemas.tables import RAW_TRACES
+from tasks.labels.embedder import label_text
+from tasks.labels.encoder import Encoder, load_encoder
 from tasks.labels.search import LabelIndex
 from tasks.parsing.linking import FuzzyNames, MentionLinker, NearestLabels, Thresholds
 from tasks.parsing.names import Catalogue
 from tasks.parsing.rows import READ_COLUMNS, WRITTEN, Frames, linked_frames, read_part, unknown_texts
+from tasks.parsing.shared_words import SharedWords
 from tasks.parsing.tables import BATCH_ROWS, RejectCount, parse_parts
-from tests.bench.parse_corpus import Corpus, read_labels
+from tests.bench.parse_corpus import Corpus, read_descriptions, read_labels
 from tests.support.runs import tiny_run
 from warehouse.parquet import iter_table, read_table, write_table_parts, write_tables_parts
 
@@ -60,11 +66,34 @@ class Timed:
             yield part
 
 
-def open_linker(catalogue: Catalogue, fuzzy: FuzzyNames) -> MentionLinker:
-    """Every rung, but the last has one label that nothing is near to."""
+def open_linker(catalogue: Catalogue, fuzzy: FuzzyNames, nearest: NearestLabels | None = None) -> MentionLinker:
+    """Every rung; without `nearest` the last has one label that nothing is near to."""
     index = LabelIndex(np.zeros(1, np.int32), np.ones((1, 1), np.float32))
     nowhere = NearestLabels(lambda texts: np.zeros((len(texts), 1), np.float32), index)
-    return MentionLinker(catalogue, nowhere, Thresholds(0.8, 0.8, 0.15), fuzzy)
+    return MentionLinker(catalogue, nearest or nowhere, Thresholds(0.8, 0.8, 0.15), fuzzy)
+
+
+def open_encoder() -> Encoder:
+    """The embedder as the pipeline loads it."""
+    settings = EmbedConfig()
+    return load_encoder(settings.model, settings.label_tokens, settings.batch_size, settings.precision)
+
+
+def open_nearest(vectors: Path) -> NearestLabels:
+    """The vector rung of the pipeline, over stored label vectors."""
+    encoder, (_, names) = open_encoder(), read_labels(DATA / "debian-seealso")
+    index = LabelIndex(np.arange(len(names), dtype=np.int32), np.load(vectors))
+    shared = SharedWords([*names, *read_descriptions(DATA / "debian-seealso")])
+    return NearestLabels(lambda texts: encoder.encode(list(texts)), index, shared.may_be_near)
+
+
+def stored_vectors(folder: Path) -> Path:
+    """The file of the label vectors, which is made where it is missing."""
+    path = Path(os.environ.get("CTD_BENCH_VECTORS", folder / "labels.npy"))
+    if not path.exists():
+        (_, names), descriptions = read_labels(DATA / "debian-seealso"), read_descriptions(DATA / "debian-seealso")
+        np.save(path, open_encoder().encode([label_text(*texts) for texts in zip(names, descriptions, strict=True)]))
+    return path
 
 
 def open_catalogue() -> Catalogue:
@@ -73,19 +102,21 @@ def open_catalogue() -> Catalogue:
     return Catalogue(range(len(names)), uids, names)
 
 
-def parse_file(root: Path, raw: TableRef, process_count: int) -> Figures:
+def parse_file(root: Path, raw: TableRef, process_count: int, vectors: Path | None) -> Figures:
     """Parse one table of raw traces in this process and its children; what it took."""
     run, catalogue = tiny_run(root), open_catalogue()
     fuzzy, count, reading = FuzzyNames(catalogue), RejectCount(), Timed()
+    nearest = open_nearest(vectors) if vectors else None
     began, cpu = time.perf_counter(), _cpu_s()
     parts: Iterator[Frames] = parse_parts(
-        iter_table(raw, BATCH_ROWS, READ_COLUMNS), catalogue, lambda: open_linker(catalogue, fuzzy), count, process_count
+        iter_table(raw, BATCH_ROWS, READ_COLUMNS), catalogue, lambda: open_linker(catalogue, fuzzy, nearest), count, process_count
     )
     refs = write_tables_parts(run, "parse", WRITTEN, reading.of(parts))
     wall_s, cpu_s = time.perf_counter() - began, _cpu_s() - cpu
     peaks = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return {
-        "traces": raw.row_count, "processes": process_count, "wall_s": round(wall_s, 2), "cpu_s": round(cpu_s, 2),
+        "traces": raw.row_count, "processes": process_count, "has_vectors": vectors is not None,
+        "wall_s": round(wall_s, 2), "cpu_s": round(cpu_s, 2),
         "traces_per_s": round(raw.row_count / wall_s), "traces_per_cpu_s": round(raw.row_count / cpu_s),
         "write_and_hash_s": round(wall_s - reading.wall_s, 2), "parent_peak_mb": round(peaks[0]),
         "largest_child_peak_mb": round(peaks[1]), "rows": {ref.table: ref.row_count for ref in refs},
@@ -98,9 +129,10 @@ def _cpu_s() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def measure(root: Path, raw: TableRef, process_count: int) -> Figures:
+def measure(root: Path, raw: TableRef, process_count: int, vectors: Path | None = None) -> Figures:
     """`parse_file` in a fresh process."""
-    command = [sys.executable, "-m", "tests.bench.test_parse_bench", str(root), raw.model_dump_json(), str(process_count)]
+    arguments = [str(root), raw.model_dump_json(), str(process_count), *([str(vectors)] if vectors else [])]
+    command = [sys.executable, "-m", "tests.bench.test_parse_bench", *arguments]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return dict(json.loads(done.stdout))
 
@@ -157,10 +189,14 @@ def test_parsing_of_many_traces_by_one_and_two_processes(tmp_path: Path) -> None
             rows.append(figures["runs"][-1]["rows"])
             assert_every_trace_once(raw, rows[-1])
         assert rows[0] == rows[1]
+    figures["runs"].append(measure(tmp_path / str(TRACES), raw, 2, stored_vectors(tmp_path)))
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(figures, indent=2) + "\n")
     sys.stdout.write(json.dumps(figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(parse_file(Path(sys.argv[1]), TableRef.model_validate_json(sys.argv[2]), int(sys.argv[3]))))
+    given = Path(sys.argv[4]) if len(sys.argv) > 4 else None
+    sys.stdout.write(
+        json.dumps(parse_file(Path(sys.argv[1]), TableRef.model_validate_json(sys.argv[2]), int(sys.argv[3]), given))
+    )
