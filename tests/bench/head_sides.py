@@ -1,19 +1,19 @@
 """Ways to get the scores of all heads of one batch: ours, all attention maps kept, TransformerLens; and models to do it with.
 
-The work after the capture is the same for all: rows are cut from what was captured and go through our own reductions. Run as a
-script it prints the peak memory of one way in a process of its own: `python -m tests.bench.head_sides WAY LAYERS`.
+The work after the capture is the same for all: rows are cut from what was captured and go through our own reductions.
 """
 
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import accumulate
+from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from tasks.heads.attention import LayerRecord, watch_heads
@@ -183,11 +183,11 @@ def transformer_lens(setup: Setup, is_filtered: bool) -> Way:
     """`run_with_cache` of TransformerLens, everything or only what scores need, on a copy of the same weights."""
     from transformer_lens.model_bridge import TransformerBridge  # type: ignore[import-not-found]  # installed for this alone
 
-    folder = Path(f"/tmp/ctd-heads-bench-{setup.size.layers}")
+    folder = mkdtemp()  # it reads a model's name from disk, whatever it is given
     made = make_model(setup.size)
     made.load_state_dict(setup.model.state_dict())
     made.save_pretrained(folder)
-    bridge = TransformerBridge.boot_transformers(str(folder), hf_model=made, tokenizer=_tokenizer(setup.size), device="cpu")
+    bridge = TransformerBridge.boot_transformers(folder, hf_model=made, tokenizer=_tokenizer(setup.size), device="cpu")
     wanted = ("hook_pattern", "attn.hook_z", "hook_resid_pre", f"blocks.{setup.size.layers - 1}.hook_resid_post")
 
     def run() -> HeadRows:
@@ -220,24 +220,11 @@ WAYS: dict[str, Callable[[Setup], Way]] = {
 }
 
 
-def resident_mb(kind: str) -> float:
-    """`VmRSS` or `VmHWM` of this process (Linux)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(kind)) / 1000
-
-
 def peak_mb(way: Way) -> float:
-    """How much memory a way takes on top of what is there."""
-    before = resident_mb("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again
-    way()
-    return resident_mb("VmHWM") - before
-
-
-if __name__ == "__main__":
-    from dataclasses import replace
-
-    torch.set_num_threads(1)
-    chosen = replace(LONG, layers=int(sys.argv[2]))
-    WAYS[sys.argv[1]](make_setup(replace(chosen, documents=1, tokens=64, candidates=4, refinements=4)))()  # loads what is lazy
-    sys.stdout.write(f"{peak_mb(WAYS[sys.argv[1]](make_setup(chosen))):.1f}\n")
+    """Most memory that a way's tensors take at once on the CPU, by torch's own record of what it allocates and frees."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        way()
+    assert record.profiler is not None
+    events = [event for event in record.profiler.kineto_results.events() if event.name() == "[memory]"]
+    events.sort(key=lambda event: event.start_ns())
+    return float(max(accumulate(event.nbytes() for event in events)) / 1e6)
