@@ -315,6 +315,9 @@ class HeadsConfig(Section):
     random_draws: int = Field(20, ge=1, le=1000, description="Random sets of each size, judged by the margin.")
     generated_draws: int = Field(3, ge=0, le=1000, description="Random sets of each size, judged by generated steps.")
     corruption: Literal["swap", "mask"] = Field("swap", description="Anchors swapped with another document's, or masked.")
+    corrupts_shortlist: bool = Field(
+        False, description="In refinement also corrupt the shortlist: of the anchors alone it may not depend."
+    )
     patched_part: Literal["pattern", "output"] = Field("pattern", description="Attention pattern (the paper), or head output.")
     family_size: int = Field(
         50, ge=4, description="Labels of the closed family that refinement is patched in; formed by the index."

@@ -1,7 +1,8 @@
 """Documents to be patched: each with a corrupted copy of the same length, and what its logits are measured between.
 
 `swap` puts the anchor tokens of another patched document, the donor, where its own anchors stand (from the donor's first again
-if it has fewer); `mask` puts a filler token there. The response stays as it is in both: runs are teacher-forced.
+if it has fewer); `mask` puts a filler token there. In refinement the shortlist may be corrupted in the same way: by then a
+decoder reads the candidates, and other anchors alone may change nothing. All else stays as it is: runs are teacher-forced.
 """
 
 from collections.abc import Sequence
@@ -52,12 +53,32 @@ def filler_id(tokenizer: "PreTrainedTokenizerBase") -> int:
     )
 
 
-def corrupted(sequence: TokenSequence, donor: TokenSequence, corruption: Corruption, filler: int) -> Tokens:
-    """A document's tokens with its anchors swapped for the donor's, or masked; as many as before."""
+def corrupted(
+    sequence: TokenSequence, donor: TokenSequence, corruption: Corruption, filler: int, has_shortlist: bool = False
+) -> Tokens:
+    """A document's tokens, as many as before, with its anchors swapped for the donor's or masked.
+
+    Args:
+        sequence: the document.
+        donor: gives anchors and candidates.
+        corruption: what stands in place of them.
+        filler: the token that masks.
+        has_shortlist: also corrupt the candidates that are named before the first row of Q_refine.
+    """
     tokens = sequence.token_ids.copy()
-    other = donor.token_ids[donor.anchors] if corruption == "swap" else np.array([filler])
-    tokens[sequence.anchors] = np.resize(other, len(sequence.anchors))
+    pairs = [(sequence.anchors, donor.anchors)]
+    if has_shortlist:
+        named = candidate_places(sequence)
+        pairs.append((named[named <= sequence.refine_rows.min()], candidate_places(donor)))
+    for own, others in pairs:
+        other = donor.token_ids[others] if corruption == "swap" and len(others) else np.array([filler])
+        tokens[own] = np.resize(other, len(own))
     return tokens
+
+
+def candidate_places(sequence: TokenSequence) -> Positions:
+    """Positions of the tokens of all located candidates."""
+    return np.concatenate([*sequence.candidate_spans, np.zeros(0, np.int64)]).astype(np.int64)
 
 
 def shortlist_pairs(sequence: TokenSequence, donor: TokenSequence) -> tuple[Pairs, Bool[np.ndarray, " row"]]:
@@ -74,11 +95,12 @@ def shortlist_pairs(sequence: TokenSequence, donor: TokenSequence) -> tuple[Pair
 
 @dataclass(frozen=True)
 class Corruptor:
-    """How documents are corrupted; `seed` draws who gives anchors to whom."""
+    """How documents are corrupted; `seed` draws who gives anchors to whom; in refinement the shortlist may be corrupted too."""
 
     corruption: Corruption
     filler: int
     seed: int
+    corrupts_shortlist: bool = False
 
 
 def patchable(sequences: Sequence[TokenSequence], phase: Phase, family: frozenset[int] | None = None) -> list[TokenSequence]:
@@ -106,7 +128,8 @@ def patch_cases(
     donors = [sequences[place] for place in donors_of(len(sequences), corruptor.seed)] if len(sequences) > 1 else []
     found = []
     for one, donor in zip(sequences, donors, strict=False):
-        tokens = corrupted(one, donor, corruptor.corruption, corruptor.filler)
+        has_shortlist = corruptor.corrupts_shortlist and phase == "refine"
+        tokens = corrupted(one, donor, corruptor.corruption, corruptor.filler, has_shortlist)
         if phase == "shortlist":
             pairs, is_measured = shortlist_pairs(one, donor)
             found.append(PatchCase(one, phase, tokens, one.early_rows, pairs, is_measured))

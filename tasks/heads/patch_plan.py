@@ -1,7 +1,7 @@
 """What is patched: documents by phase, in blocks that hang on nothing but themselves, and sets of heads."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -64,11 +64,12 @@ def plan_patches(sequences: Sequence[TokenSequence], index: LabelIndex, corrupto
         sequences: test documents with traces.
         index: forms the label family.
         corruptor: how documents are corrupted.
-        settings: documents a phase, size of the family, seed.
+        settings: documents a phase, whether the shortlist is corrupted too, size of the family, seed.
 
     Raises:
         EmptyTargetError: in neither phase there are two documents that can be patched.
     """
+    corruptor = replace(corruptor, corrupts_shortlist=settings.corrupts_shortlist)
     known = sorted(sequences, key=lambda one: one.document_id)
     drawn = [known[place] for place in np.random.default_rng(settings.seed).permutation(len(known))]
     with_anchors = [one for one in drawn if len(one.anchors)]

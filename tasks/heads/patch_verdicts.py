@@ -156,7 +156,8 @@ def _verdict(claim: _Claim, table: PatchTable | None, plan: PatchPlan, settings:
     words = {"holds": "Holds", "fails": "Fails", "undecided": "Undecided"}
     about = f"{len(moves.top)} documents; {settings.corruption}, {settings.patched_part} patched"
     if claim.phase == "refine":
-        about += f"; {_documents_text(claim, plan)}"
+        what = "shortlist corrupted too" if settings.corrupts_shortlist else "only the document corrupted"
+        about += f"; {what}; {_documents_text(claim, plan)}"
     sentence = f"{words[standing]}: {claim.words} ({numbers}; {about})."
     observed, low, high = (float(ends[0]) for ends in (found.excess.observed, lows, highs))
     return Verdict(claim.name, standing, sentence, observed, low, high, len(moves.top))
