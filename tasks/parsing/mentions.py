@@ -149,10 +149,12 @@ class MentionFinder:
 
     def _plain(self, sentence: Sentence) -> list[Named]:
         found = []
+        is_summary: bool | None = None  # asked once: a sentence may name a thousand labels
         for start, end, label_id in self.catalogue.find_names(self.text, sentence.start, sentence.end, self._starts):
             link, is_sure = self.catalogue.lookup_plain(self.text[start:end], label_id)
-            if is_sure and self.cues.search(DOCUMENT_CUE, sentence.start, sentence.end):
-                is_sure = False
+            if is_sure and is_summary is None:
+                is_summary = self.cues.search(DOCUMENT_CUE, sentence.start, sentence.end) is not None
+            is_sure = is_sure and not is_summary
             found.append(self.named(start, end, link, is_sure or self._heads_line(sentence, start, end)))
         return found
 
