@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import cache
@@ -13,6 +13,7 @@ from prefect.cache_policies import NO_CACHE
 
 from schemas.config import EmbedConfig, ParseConfig
 from schemas.refs import RunRef, StageCost, StageInputs, StageResult
+from tasks.labels.search import Vectors
 from tasks.labels.task import open_embedder, open_label_index
 from tasks.parsing.calibration import calibrate
 from tasks.parsing.linking import FuzzyNames, MentionLinker, NearestLabels, Thresholds
@@ -44,15 +45,31 @@ def parse_traces(run: RunRef, inputs: StageInputs, parse: ParseConfig, embed: Em
 def _parse(run: RunRef, inputs: StageInputs, parse: ParseConfig, embed: EmbedConfig, count: RejectCount) -> Generator[Frames]:
     """The five tables part by part; after the last part, the stop if too many rows were rejected."""
     raw = inputs.tables["raw_traces"]
-    catalogue, open_linker = open_linkers(run, inputs, parse, embed)
     core_count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     processes = parse.process_count or fitting_processes(raw.row_count, core_count)
+    catalogue, open_linker = open_linkers(run, inputs, parse, embed, processes)
     yield from parse_parts(iter_table(raw, BATCH_ROWS, READ_COLUMNS), catalogue, open_linker, count, processes)
     refuse_many_rejects(count, parse.max_reject_frac)
 
 
+def embed_beside(embed: Callable[[Sequence[str]], Vectors], process_count: int) -> Callable[[Sequence[str]], Vectors]:
+    """The same with one torch thread where other processes read: on cores that are taken, threads burn time in waiting."""
+
+    def embed_alone(texts: Sequence[str]) -> Vectors:
+        import torch  # loaded with the model: most runs need neither
+
+        count = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return embed(texts)
+        finally:
+            torch.set_num_threads(count)
+
+    return embed_alone if process_count > 1 else embed
+
+
 def open_linkers(
-    run: RunRef, inputs: StageInputs, parse: ParseConfig, embed: EmbedConfig
+    run: RunRef, inputs: StageInputs, parse: ParseConfig, embed: EmbedConfig, process_count: int
 ) -> tuple[Catalogue, Callable[[], MentionLinker]]:
     """The run's labels by name, and what opens a ladder over them that remembers nothing yet.
 
@@ -63,7 +80,8 @@ def open_linkers(
     index = open_label_index(run, inputs.artifacts["label_index"], inputs.tables["core_labels"])
     texts = [*labels["label_name"], *labels["description_text"].drop_nulls()]
     shared = cache(lambda: SharedWords(texts))  # made when the first text comes to the last rung
-    nearest = NearestLabels(open_embedder(run, embed, embed.label_tokens).embed, index, lambda text: shared().may_be_near(text))
+    embed_texts = embed_beside(open_embedder(run, embed, embed.label_tokens).embed, process_count)
+    nearest = NearestLabels(embed_texts, index, lambda text: shared().may_be_near(text))
     fuzzy = FuzzyNames(catalogue)
     thresholds = _thresholds(catalogue, fuzzy, parse)
     return catalogue, lambda: MentionLinker(catalogue, nearest, thresholds, fuzzy)

@@ -34,6 +34,7 @@ from tasks.parsing.names import Catalogue
 from tasks.parsing.rows import READ_COLUMNS, WRITTEN, Frames, linked_frames, read_part, unknown_texts
 from tasks.parsing.shared_words import SharedWords
 from tasks.parsing.tables import BATCH_ROWS, RejectCount, parse_parts
+from tasks.parsing.task import embed_beside
 from tests.bench.parse_corpus import Corpus, read_descriptions, read_labels
 from tests.support.runs import tiny_run
 from warehouse.parquet import iter_table, read_table, write_table_parts, write_tables_parts
@@ -79,12 +80,12 @@ def open_encoder() -> Encoder:
     return load_encoder(settings.model, settings.label_tokens, settings.batch_size, settings.precision)
 
 
-def open_nearest(vectors: Path) -> NearestLabels:
+def open_nearest(vectors: Path, process_count: int) -> NearestLabels:
     """The vector rung of the pipeline, over stored label vectors."""
     encoder, (_, names) = open_encoder(), read_labels(DATA / "debian-seealso")
     index = LabelIndex(np.arange(len(names), dtype=np.int32), np.load(vectors))
     shared = SharedWords([*names, *read_descriptions(DATA / "debian-seealso")])
-    return NearestLabels(lambda texts: encoder.encode(list(texts)), index, shared.may_be_near)
+    return NearestLabels(embed_beside(lambda texts: encoder.encode(list(texts)), process_count), index, shared.may_be_near)
 
 
 def stored_vectors(folder: Path) -> Path:
@@ -106,7 +107,7 @@ def parse_file(root: Path, raw: TableRef, process_count: int, vectors: Path | No
     """Parse one table of raw traces in this process and its children; what it took."""
     run, catalogue = tiny_run(root), open_catalogue()
     fuzzy, count, reading = FuzzyNames(catalogue), RejectCount(), Timed()
-    nearest = open_nearest(vectors) if vectors else None
+    nearest = open_nearest(vectors, process_count) if vectors else None
     began, cpu = time.perf_counter(), _cpu_s()
     parts: Iterator[Frames] = parse_parts(
         iter_table(raw, BATCH_ROWS, READ_COLUMNS), catalogue, lambda: open_linker(catalogue, fuzzy, nearest), count, process_count
