@@ -4,7 +4,7 @@ Source of the claims: Saha Roy et al., arXiv 2606.06840.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -58,7 +58,9 @@ DYNAMICS_CLAIMS = {
 
 
 def order_verdicts(profiles: Sequence[Summary], scores: pl.DataFrame) -> list[Verdict]:
-    """Whether coarse heads stand early and refinement heads late: Spearman's correlation of layer and score.
+    """Whether coarse heads stand early and refinement heads late: Spearman's correlation of layer and score, and the top heads.
+
+    The correlation decides; it holds only if the heads of highest score stand on that side of the middle too.
 
     Args:
         profiles: of `head_profiles`.
@@ -81,7 +83,11 @@ def _order_verdict(name: str, claim: _Claim, profiles: Sequence[Summary], scores
         f"Spearman of layer and score {_interval(order.value, order.ci_low, order.ci_high, 2)} over {len(scores)} heads and "
         f"{order.document_count} documents; mean layer of the top {len(top)} is {top_layer:.1f}, of all {every:.1f}{reliability}"
     )
-    return _verdict(claim, numbers, order.value, order.ci_low, order.ci_high, order.document_count)
+    found_verdict = _verdict(claim, numbers, order.value, order.ci_low, order.ci_high, order.document_count)
+    if found_verdict.standing != "holds" or claim.sign * (top_layer - every) > 0:
+        return found_verdict
+    sentence = f"Undecided, the layers are ordered so, but the top heads are not where they should be: {claim.says} ({numbers})."
+    return replace(found_verdict, standing="undecided", sentence_text=sentence)
 
 
 def dynamics_verdicts(

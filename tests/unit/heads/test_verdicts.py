@@ -25,6 +25,16 @@ def test_order_holds_where_coarse_scores_fall_and_refine_scores_rise_with_the_la
     assert "mean layer of the top 2 is 4.0, of all 2.0" in found["late_heads_refine"].sentence_text
 
 
+def test_order_is_undecided_where_the_top_heads_stand_on_the_other_side() -> None:
+    scores = rising(-1)
+    scores[-1, :2] = 100.0  # two late heads above all others, whose scores fall with the layer
+    found = ordered(noisy(scores, 0.5), noisy(rising(), 0.5))["early_heads_shortlist"]
+    assert found.standing == "undecided"
+    assert found.ci_high is not None
+    assert found.ci_high < 0
+    assert "mean layer of the top 2 is 4.0, of all 2.0" in found.sentence_text
+
+
 def test_order_fails_the_other_way_round() -> None:
     found = ordered(noisy(rising(), 0.5), noisy(rising(-1), 0.5))
     assert {one.standing for one in found.values()} == {"fails"}
