@@ -142,7 +142,7 @@ def _verdict(claim: _Claim, table: PatchTable | None, plan: PatchPlan, settings:
     moves = _moves(claim, table) if table else None
     if moves is None:
         reason = f"fewer than two documents have values with top, low and random heads patched: {_documents_text(claim, plan)}"
-        return Verdict(claim.name, "not_measured", f"Not measured: {claim.words} ({reason}).", None, None, None, 0)
+        return Verdict(claim.name, "not_measured", f"Not measured whether {claim.words} ({reason}).", None, None, None, 0)
     found = _measure(moves, settings)
     lows, highs = found.excess.interval()
     apart_low, apart_high = (float(end[0]) for end in found.distance.interval())
@@ -153,12 +153,12 @@ def _verdict(claim: _Claim, table: PatchTable | None, plan: PatchPlan, settings:
             f"clean and corrupted runs differ by {_between(float(found.distance.observed[0]), apart_low, apart_high)}"
             f"{UNITS[claim.quantity]}, which is nothing to restore or destroy"
         )
-    words = {"holds": "Holds", "fails": "Fails", "undecided": "Undecided"}
+    words = {"holds": "Holds:", "fails": "Fails: it is not so that", "undecided": "Undecided whether"}
     about = f"{len(moves.top)} documents; {settings.corruption}, {settings.patched_part} patched"
     if claim.phase == "refine":
         what = "shortlist corrupted too" if settings.corrupts_shortlist else "only the document corrupted"
         about += f"; {what}; {_documents_text(claim, plan)}"
-    sentence = f"{words[standing]}: {claim.words} ({numbers}; {about})."
+    sentence = f"{words[standing]} {claim.words} ({numbers}; {about})."
     observed, low, high = (float(ends[0]) for ends in (found.excess.observed, lows, highs))
     return Verdict(claim.name, standing, sentence, observed, low, high, len(moves.top))
 

@@ -86,7 +86,7 @@ def _order_verdict(name: str, claim: _Claim, profiles: Sequence[Summary], scores
     found_verdict = _verdict(claim, numbers, order.value, order.ci_low, order.ci_high, order.document_count)
     if found_verdict.standing != "holds" or claim.sign * (top_layer - every) > 0:
         return found_verdict
-    sentence = f"Undecided, the layers are ordered so, but the top heads are not where they should be: {claim.says} ({numbers})."
+    sentence = f"Undecided whether {claim.says}: scores are ordered so, but the top heads stand on the other side ({numbers})."
     return replace(found_verdict, standing="undecided", sentence_text=sentence)
 
 
@@ -119,13 +119,17 @@ def _verdict(claim: _Claim, numbers: str, value: float, low: float, high: float,
     """Holds or fails where the interval lies on one side of 0."""
     ends = sorted((claim.sign * low, claim.sign * high))
     standing = "holds" if ends[0] > 0 else "fails" if ends[1] < 0 else "undecided"
-    words = {"holds": "Holds", "fails": "Fails, the opposite is seen", "undecided": "Undecided, the interval holds 0"}
-    sentence = f"{words[standing]}: {claim.says} ({numbers})."
+    words = {
+        "holds": f"Holds: {claim.says}",
+        "fails": f"Fails: it is not so that {claim.says}, the opposite is seen",
+        "undecided": f"Undecided, as the interval holds 0, whether {claim.says}",
+    }
+    sentence = f"{words[standing]} ({numbers})."
     return Verdict(claim.name, standing, sentence, value, low, high, document_count)
 
 
 def _not_measured(claim: _Claim, reason: str) -> Verdict:
-    return Verdict(claim.name, "not_measured", f"Not measured: {claim.says} ({reason}).", None, None, None, 0)
+    return Verdict(claim.name, "not_measured", f"Not measured whether {claim.says} ({reason}).", None, None, None, 0)
 
 
 def _interval(value: float, low: float, high: float, digits: int) -> str:
