@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from schemas.config import CharacterizeConfig
+from tasks.labels.near_misses import NONE_NEAR, NearMisses, near_misses
 from tasks.labels.search import LabelIndex, Vectors
-from tasks.phases.near_misses import NONE_NEAR, NearMisses, near_misses
 from tasks.phases.sampling import DocumentTrace
 from tasks.phases.trajectories import (
     Judgement,

@@ -2,10 +2,10 @@ import numpy as np
 import polars as pl
 
 from schemas.tables import CORE_ANSWERS, CORE_NEAR_MISSES, CORE_RELEVANCE, CORE_SHORTLIST, CORE_TRACES, OUT_VERDICTS
+from tasks.labels.near_misses import NONE_NEAR, NearMisses
 from tasks.phases.claims import Asked
 from tasks.phases.curves import TraceMeasures
 from tasks.phases.findings import judge_phases, near_miss_rows, trajectory_rows, verdict_rows
-from tasks.phases.near_misses import NONE_NEAR, NearMisses
 from tasks.phases.variants import TraceLists
 
 ASKED = Asked("some-model", 100, 0, 0.1)

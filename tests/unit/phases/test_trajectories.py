@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from schemas.errors import EmptyTargetError
+from tasks.labels.near_misses import near_misses
 from tasks.labels.search import LabelIndex
-from tasks.phases.near_misses import near_misses
 from tasks.phases.trajectories import (
     Judgement,
     ShortlistEntry,
