@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -15,11 +14,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from schemas.config import DecoderConfig, EmbedConfig, PipelineConfig
 from schemas.errors import ConfigError, StorageError, TrainingError
 from schemas.refs import RunRef, StageInputs, StageResult, TableRef
-from schemas.tables import TABLES
 from tasks.decoders import task as decoders
 from tasks.labels.embedder import hash_text
 from tasks.labels.task import open_embedder
 from tasks.sequences.generation import continue_greedily
+from tests.support.given_tables import put
 from tests.support.label_indexes import save_exact_index
 from warehouse.decoder_store import (
     checkpoint_dir,
@@ -30,7 +29,7 @@ from warehouse.decoder_store import (
     save_checkpoint,
 )
 from warehouse.layout import artifact_path
-from warehouse.parquet import artifact_ref, read_table, write_table
+from warehouse.parquet import artifact_ref, read_table
 
 WORDS = ["vim", "emacs", "gimp", "inkscape", "python", "ruby", "mutt", "sylpheed"]
 TRAIN_COUNT, TEST_COUNT = 48, 6
@@ -56,14 +55,6 @@ class Stage:
     @property
     def folder(self) -> Path:
         return decoder_dir(self.run.root_path, self.run.run_id)
-
-
-def put(run: RunRef, name: str, rows: list[dict[str, object]]) -> TableRef:
-    """Write rows as a table; columns that are not given are null, and spans are those of the text."""
-    table = TABLES[name]
-    frame = pl.DataFrame(rows, infer_schema_length=None).with_columns(dataset=pl.lit("tiny")) if rows else table.empty()
-    missing = [pl.lit(None).alias(column) for column in table.columns if column not in frame.columns]
-    return write_table(run, "given", table, table.conform(frame.with_columns(missing)))
 
 
 def documents() -> dict[str, str]:

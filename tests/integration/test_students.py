@@ -11,15 +11,15 @@ import pytest
 from schemas.config import DistillConfig, EmbedConfig, PipelineConfig
 from schemas.errors import ConfigError, StorageError, TrainingError
 from schemas.refs import RunRef, StageInputs, StageResult, TableRef
-from schemas.tables import TABLES
 from tasks.labels.embedder import hash_text
 from tasks.labels.task import open_embedder
 from tasks.students.packing import StudentDescription
 from tasks.students.task import predict_students, train_students
+from tests.support.given_tables import put
 from tests.support.label_indexes import save_exact_index
 from warehouse.checkpoints import keep_only, load_description
 from warehouse.layout import artifact_path
-from warehouse.parquet import artifact_ref, read_table, write_table
+from warehouse.parquet import artifact_ref, read_table
 
 WORDS = ["vim", "emacs", "gimp", "inkscape", "gcc", "clang", "python", "ruby", "mutt", "thunderbird"]
 TRAIN_COUNT, TEST_COUNT = 40, 6
@@ -51,14 +51,6 @@ class Stage:
 
 def answer_of(document: int) -> int:
     return document % len(WORDS)
-
-
-def put(run: RunRef, name: str, rows: list[dict[str, object]]) -> TableRef:
-    """Write rows as a table; columns that are not given are null."""
-    table = TABLES[name]
-    frame = pl.DataFrame(rows, infer_schema_length=None).with_columns(dataset=pl.lit("tiny")) if rows else table.empty()
-    missing = [pl.lit(None).alias(column) for column in table.columns if column not in frame.columns]
-    return write_table(run, "given", table, table.conform(frame.with_columns(missing)))
 
 
 def documents() -> dict[str, str]:

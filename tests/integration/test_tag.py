@@ -26,7 +26,8 @@ from tasks.students.tagging.rows import TAG_SCHEMA
 from tasks.students.tagging.task import ChosenStudent, TagOrder, find_student, tag_file
 from tasks.students.task import predict_students, train_students
 from tests.contract.test_imports import ROOT
-from tests.integration.test_students import TEST_COUNT, WORDS, answer_of, put, trace_rows
+from tests.integration.test_students import TEST_COUNT, WORDS, answer_of, trace_rows
+from tests.support.given_tables import put
 from tests.support.tiny_encoders import save_bert, save_tokenizer
 from warehouse.checkpoints import list_students, load_description
 from warehouse.parquet import read_table
