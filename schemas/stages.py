@@ -67,7 +67,7 @@ STAGES = {
             ("label_index",),
             ("core_train_steps",),
             ("decoder",),
-            ("labels", "sequences"),
+            ("labels", "sequences", "open_models"),
         ),
         Stage(
             "heads",
@@ -93,7 +93,7 @@ STAGES = {
                 "core_trajectories",
                 "out_verdicts",
             ),
-            grounds=("labels", "sequences"),
+            grounds=("labels", "sequences", "open_models"),
         ),
         Stage(
             "distill",

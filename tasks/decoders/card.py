@@ -1,7 +1,7 @@
 """The model card of a decoder: what it is, what it stands for, how well it does on development documents."""
 
 from schemas.decoders import DecoderDescription
-from tasks.decoders.lessons import PHASES
+from tasks.open_models.lessons import PHASES
 
 CARD = """# A decoder of the traces of {dataset}
 

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from schemas.config import DecoderConfig
 from schemas.errors import TrainingError
-from tasks.decoders.lessons import Lesson, make_lesson
-from tasks.decoders.model import centred
-from tasks.decoders.vocabulary import FIRST, UNKNOWN, Vocabulary, choose_vocabulary, make_tokenizer
 from tasks.labels.vectors import Vectors
+from tasks.open_models.factorised import centred
+from tasks.open_models.lessons import Lesson, make_lesson
+from tasks.open_models.vocabulary import FIRST, UNKNOWN, Vocabulary, choose_vocabulary, make_tokenizer
 from tasks.sequences.annotated import AnnotatedText
 from tasks.sequences.compact import CompactForm, annotate_compact
 from tasks.sequences.traces import Nearest, TraceTables, read_traces

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from schemas.config import DecoderConfig
 from schemas.errors import TrainingError
-from tasks.decoders.lessons import PHASES, Lesson, LessonBatch, draw_batches, make_batch
-from tasks.decoders.model import FactorisedDecoder
+from tasks.open_models.factorised import FactorisedDecoder
+from tasks.open_models.lessons import PHASES, Lesson, LessonBatch, draw_batches, make_batch
 
 WARM_FRAC = 0.1
 MAX_NORM = 1.0

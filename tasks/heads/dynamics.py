@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from schemas.fields import HEAD_QUANTITIES
 from tasks.heads.head_sets import Head
-from tasks.heads.scores import HeadRows, PerRow
+from tasks.open_models.scores import HeadRows, PerRow
 from tasks.sequences.tokens import TokenSequence
 
 Track = Float[np.ndarray, " row"]

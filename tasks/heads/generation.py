@@ -15,14 +15,14 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from schemas.config import HeadsConfig
-from tasks.heads.attention import Part, Patch, Source, explicit_attention
 from tasks.heads.corruption import PatchCase
-from tasks.heads.families import DecoderParts
 from tasks.heads.head_sets import HeadSet
 from tasks.heads.patch_plan import Block
 from tasks.heads.patching import PATCH_VALUES, patch_values
 from tasks.heads.prefixes import Inputs, aligned, forked, run_prefix
-from tasks.heads.spoken import Meaning, SpokenForm
+from tasks.open_models.families import DecoderParts
+from tasks.open_models.spoken import Meaning, SpokenForm
+from tasks.open_models.watching import Part, Patch, Source, explicit_attention
 from tasks.sequences.tokens import Tokens
 
 QUANTITIES = {"shortlist": "focus", "refine": "confusion"}

@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tasks.heads.attention import LayerRecord, recording
 from tasks.heads.dynamics import top_heads
-from tasks.heads.families import DecoderParts
 from tasks.heads.head_sets import Head
 from tasks.heads.patch_plan import PHASE_SCORES
+from tasks.open_models.families import DecoderParts
+from tasks.open_models.watching import LayerRecord, recording
 from tasks.sequences.batches import pad
 from tasks.sequences.tokens import Positions, TokenSequence
 

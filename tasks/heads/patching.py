@@ -21,12 +21,12 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from schemas.config import HeadsConfig
-from tasks.heads.attention import Part, Patch, Source, explicit_attention
 from tasks.heads.corruption import PatchCase
-from tasks.heads.families import DecoderParts, margins
 from tasks.heads.head_sets import HeadSet
 from tasks.heads.patch_plan import Block
 from tasks.heads.prefixes import Inputs, aligned, run_prefix, run_rest
+from tasks.open_models.families import DecoderParts, margins
+from tasks.open_models.watching import Part, Patch, Source, explicit_attention
 
 PATCH_VALUES: Mapping[str, type[pl.DataType]] = {
     "document_id": pl.String,

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from tasks.heads.families import DecoderParts, final_states
+from tasks.open_models.families import DecoderParts, final_states
 from tasks.sequences.tokens import Tokens
 
 

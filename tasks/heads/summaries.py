@@ -12,7 +12,7 @@ from schemas.errors import EmptyTargetError
 from schemas.fields import SCORE_NAMES
 from schemas.tables import CORE_HEAD_DOCUMENT_SCORES
 from tasks.heads.resampling import HIGH, LOW, draw_weights, mean_intervals, percentile_interval
-from tasks.heads.scores import HeadScores, PerHead
+from tasks.open_models.scores import HeadScores, PerHead
 
 SPLITS = 200
 """Random halvings of the documents for the reliability of a score; its mean then moves by less than 0.01 between seeds."""

@@ -18,7 +18,19 @@ from schemas.refs import RunRef, StageCost, StageInputs, StageResult
 from schemas.stages import STAGES
 from schemas.tables import TABLES
 from tasks.heads.corruption import Corruptor, filler_id
-from tasks.heads.documents import (
+from tasks.heads.dynamics import dynamics_rows, follow_heads, late_minus_early, top_heads
+from tasks.heads.effects import effect_rows
+from tasks.heads.generation import generate_block
+from tasks.heads.insets import choose_document, inset_rows
+from tasks.heads.patch_plan import PatchPlan, plan_patches, plan_sets
+from tasks.heads.patch_verdicts import patch_verdicts
+from tasks.heads.patching import BLOCK_DOCUMENTS, patch_block
+from tasks.heads.summaries import Summary, document_rows, head_profiles, head_scores, read_scores
+from tasks.heads.verdicts import Verdict, dynamics_verdicts, order_verdicts
+from tasks.labels.progress import log_progress
+from tasks.labels.search import LabelIndex
+from tasks.labels.task import open_embedder, open_label_index
+from tasks.open_models.documents import (
     ReadDocuments,
     Texts,
     chat_annotation,
@@ -26,23 +38,11 @@ from tasks.heads.documents import (
     draw_documents,
     read_documents,
 )
-from tasks.heads.dynamics import dynamics_rows, follow_heads, late_minus_early, top_heads
-from tasks.heads.effects import effect_rows
-from tasks.heads.generation import generate_block
-from tasks.heads.insets import choose_document, inset_rows
-from tasks.heads.models import DECODER, LoadedModel, ModelRef, check_folder, load_model
-from tasks.heads.near import near_vectors
-from tasks.heads.own_traces import TRACK, own_trajectories
-from tasks.heads.patch_plan import PatchPlan, plan_patches, plan_sets
-from tasks.heads.patch_verdicts import patch_verdicts
-from tasks.heads.patching import BLOCK_DOCUMENTS, patch_block
-from tasks.heads.scores import HeadRows, measure_rows, score_documents
-from tasks.heads.spoken import Meaning, SpokenForm, compact_form, text_form
-from tasks.heads.summaries import Summary, document_rows, head_profiles, head_scores, read_scores
-from tasks.heads.verdicts import Verdict, dynamics_verdicts, order_verdicts
-from tasks.labels.progress import log_progress
-from tasks.labels.search import LabelIndex
-from tasks.labels.task import open_embedder, open_label_index
+from tasks.open_models.models import DECODER, LoadedModel, ModelRef, check_folder, load_model
+from tasks.open_models.near import near_vectors
+from tasks.open_models.own_traces import TRACK, own_trajectories
+from tasks.open_models.scores import HeadRows, measure_rows, score_documents
+from tasks.open_models.spoken import Meaning, SpokenForm, compact_form, text_form
 from tasks.sequences.batches import by_length, pad
 from tasks.sequences.chat import Response
 from tasks.sequences.compact import CompactForm, label_tokens
@@ -199,7 +199,7 @@ def score_key(run: RunRef, inputs: StageInputs, model: ModelRef, heads: HeadsCon
     """What the scores of documents are made from."""
     tables = [ref.content_hash for ref in inputs.tables.values()]
     hashes = sorted(tables + [ref.content_hash for ref in inputs.artifacts.values()])
-    code = hash_code(("tasks.heads", "tasks.sequences", "tasks.labels", "schemas"))
+    code = hash_code(("tasks.heads", "tasks.open_models", "tasks.sequences", "tasks.labels", "schemas"))
     settings = json.dumps(heads.model_dump(mode="json", include=SCORE_SETTINGS), sort_keys=True)
     return ["scores", code, model.content_hash, settings, *hashes]
 

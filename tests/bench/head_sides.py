@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from tasks.heads.attention import LayerRecord, watch_heads
-from tasks.heads.families import DecoderParts, margin_gradients, take_rows
-from tasks.heads.places import find_places
-from tasks.heads.scores import HeadRows, Recorder, collect_rows, helpfulness, measure_rows
+from tasks.open_models.families import DecoderParts, margin_gradients, take_rows
+from tasks.open_models.places import find_places
+from tasks.open_models.scores import HeadRows, Recorder, collect_rows, helpfulness, measure_rows
+from tasks.open_models.watching import LayerRecord, watch_heads
 from tasks.sequences.batches import Batch, pad
 from tasks.sequences.tokens import TokenSequence
 

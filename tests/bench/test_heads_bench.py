@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from tasks.heads.scores import HeadRows
+from tasks.open_models.scores import HeadRows
 from tests.bench.head_costs import (
     LLAMA_70B,
     Shape,

@@ -13,13 +13,13 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from schemas.config import HeadsConfig
-from tasks.heads.attention import Patch, Source, explicit_attention, watch_heads
 from tasks.heads.corruption import Corruptor, PatchCase, Phase, patch_cases
-from tasks.heads.families import DecoderParts
 from tasks.heads.head_sets import HeadSet
 from tasks.heads.patch_plan import Block
 from tasks.heads.patching import patch_block
 from tasks.heads.prefixes import aligned
+from tasks.open_models.families import DecoderParts
+from tasks.open_models.watching import Patch, Source, explicit_attention, watch_heads
 from tests.support.token_sequences import token_sequence
 
 LAYERS, HEADS, VOCABULARY = 6, 8, 6500

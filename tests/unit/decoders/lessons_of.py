@@ -4,8 +4,8 @@ import torch
 
 from schemas.config import DecoderConfig
 from tasks.decoders.material import Material, prepare
-from tasks.decoders.model import FactorisedDecoder, new_decoder
 from tasks.decoders.training import Lessons
+from tasks.open_models.factorised import FactorisedDecoder, new_decoder
 from tasks.sequences.annotated import AnnotatedText
 from tasks.sequences.compact import CompactForm, annotate_compact, label_tokens
 from tests.support.written_traces import NAMES, first_of, make_trace

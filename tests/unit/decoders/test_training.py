@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from schemas.errors import TrainingError
-from tasks.decoders.model import materialise
 from tasks.decoders.training import StepLoss, TrainState, one_cycle, pack_state, train, unpack_state
+from tasks.open_models.factorised import materialise
 from tasks.sequences.compact import read_compact
 from tasks.sequences.generation import continue_greedily
 from tests.unit.decoders.lessons_of import SETTINGS, TOKENS, decoder, lessons, material

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from tasks.heads.families import find_parts
+from tasks.open_models.families import find_parts
 from tasks.sequences.batches import Batch
 from tasks.sequences.tokens import TokenSequence
 

@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 
 from schemas.fields import SCORE_NAMES
-from tasks.heads.scores import HeadScores, PerHead
 from tasks.heads.summaries import ScoreTable, document_rows, read_scores
+from tasks.open_models.scores import HeadScores, PerHead
 
 DOCUMENTS, LAYERS, HEADS = 40, 5, 6
 

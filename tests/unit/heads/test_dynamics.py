@@ -1,9 +1,9 @@
 import numpy as np
 import polars as pl
 
-from tasks.heads.attention import watch_heads
 from tasks.heads.dynamics import Dynamics, dynamics_rows, follow_heads, late_minus_early, top_heads
-from tasks.heads.scores import HeadRows, measure_rows
+from tasks.open_models.scores import HeadRows, measure_rows
+from tasks.open_models.watching import watch_heads
 from tasks.sequences.batches import pad
 from tests.support.planted_decoder import REFINE_HEAD, planted_decoder, planted_sequence
 from tests.unit.heads.drawn_sequences import drawn_sequence

@@ -8,13 +8,13 @@ import polars as pl
 import pytest
 
 from schemas.config import HeadsConfig
-from tasks.heads.attention import Part, watch_heads
 from tasks.heads.corruption import Corruptor, PatchCase, Phase, patch_cases
 from tasks.heads.generation import generate_block, judge, prompt_end
 from tasks.heads.head_sets import HeadSet
 from tasks.heads.patch_plan import Block
-from tasks.heads.spoken import Meaning, SpokenForm, Written
 from tasks.labels.search import Vectors
+from tasks.open_models.spoken import Meaning, SpokenForm, Written
+from tasks.open_models.watching import Part, watch_heads
 from tests.support.planted_decoder import COARSE_HEAD, END, FIRST_LABEL, PAD, TOPICS, planted_decoder, planted_sequence
 from tests.support.tiny_decoders import FAMILIES, HEADS, LAYERS, VOCABULARY, tiny_decoder
 from tests.support.token_sequences import token_sequence

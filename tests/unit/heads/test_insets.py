@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from schemas.fields import FIELDS
-from tasks.heads.attention import watch_heads
 from tasks.heads.insets import choose_document, inset_rows
+from tasks.open_models.watching import watch_heads
 from tests.support.planted_decoder import COARSE_HEAD, REFINE_HEAD, VOCABULARY, planted_decoder, planted_sequence
 from tests.support.tiny_tokenizers import word_level
 

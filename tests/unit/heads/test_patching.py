@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from schemas.config import HeadsConfig
-from tasks.heads.attention import Part, Patch, Source, explicit_attention, watch_heads
 from tasks.heads.corruption import Corruptor, PatchCase, Phase, patch_cases
-from tasks.heads.families import DecoderParts, final_states, margins
 from tasks.heads.head_sets import Head, HeadSet
 from tasks.heads.patch_plan import Block
 from tasks.heads.patching import patch_block
+from tasks.open_models.families import DecoderParts, final_states, margins
+from tasks.open_models.watching import Part, Patch, Source, explicit_attention, watch_heads
 from tests.support.planted_decoder import COARSE_HEAD, PAD, REFINE_HEAD, planted_decoder, planted_sequence
 from tests.support.planted_decoder import HEADS as PLANTED_HEADS
 from tests.support.tiny_decoders import FAMILIES, HEADS, LAYERS, VOCABULARY, tiny_decoder

@@ -6,8 +6,8 @@ from scipy.stats import spearmanr
 
 from schemas.errors import EmptyTargetError
 from schemas.fields import SCORE_NAMES
-from tasks.heads.scores import HeadScores
 from tasks.heads.summaries import document_rows, head_profiles, head_scores, read_scores, spearman
+from tasks.open_models.scores import HeadScores
 from tests.unit.heads.head_tables import DOCUMENTS, HEADS, LAYERS, head_table, noisy, rising, rows_of
 
 

@@ -17,7 +17,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from schemas.errors import ModelRefusedError
-from tasks.heads.families import DecoderParts, find_parts
+from tasks.open_models.families import DecoderParts, find_parts
 
 NAME = "watched_heads"
 Part = Literal["pattern", "output"]

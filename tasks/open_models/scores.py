@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from schemas.errors import ModelRefusedError
-from tasks.heads.attention import LayerRecord, recording
-from tasks.heads.families import DecoderParts, final_states, margin_gradients
-from tasks.heads.places import Places, find_places
+from tasks.open_models.families import DecoderParts, final_states, margin_gradients
+from tasks.open_models.places import Places, find_places
+from tasks.open_models.watching import LayerRecord, recording
 from tasks.sequences.batches import Batch
 from tasks.sequences.tokens import TokenSequence
 

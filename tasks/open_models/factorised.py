@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from schemas.config import DecoderConfig
-from tasks.decoders.vocabulary import FIRST, PAD
+from tasks.open_models.vocabulary import FIRST, PAD
 from tasks.sequences.compact import END
 
 if TYPE_CHECKING:

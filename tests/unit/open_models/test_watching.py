@@ -6,8 +6,8 @@ from torch import Tensor
 from transformers import BertConfig, BertLMHeadModel, MistralConfig, MistralForCausalLM, PreTrainedModel
 
 from schemas.errors import ModelRefusedError
-from tasks.heads.attention import LayerRecord, Part, Patch, Source, explicit_attention, head_writes, recording, watch_heads
-from tasks.heads.families import DecoderParts, final_states, find_parts, margin_gradients, margins
+from tasks.open_models.families import DecoderParts, final_states, find_parts, margin_gradients, margins
+from tasks.open_models.watching import LayerRecord, Part, Patch, Source, explicit_attention, head_writes, recording, watch_heads
 from tests.support.tiny_decoders import D_MODEL, FAMILIES, HEADS, LAYERS, VOCABULARY, tiny_decoder
 
 ROWS = torch.tensor([[4, 9, 11], [3, 3, 10]])

@@ -1,7 +1,7 @@
 import polars as pl
 
 from schemas.tables import CORE_TRACES
-from tasks.heads.documents import draw_documents
+from tasks.open_models.documents import draw_documents
 
 
 def traces(*rows: tuple[str, str, str, int]) -> pl.DataFrame:

@@ -3,7 +3,7 @@
 import pytest
 
 from schemas.errors import TrainingError
-from tasks.decoders.vocabulary import FIRST, choose_vocabulary, make_tokenizer
+from tasks.open_models.vocabulary import FIRST, choose_vocabulary, make_tokenizer
 from tests.unit.decoders.lessons_of import TOKENS, texts
 
 

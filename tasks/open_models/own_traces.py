@@ -6,8 +6,8 @@ import polars as pl
 
 from schemas.config import HeadsConfig
 from schemas.tables import CORE_TRAJECTORIES
-from tasks.heads.models import LoadedModel
-from tasks.heads.spoken import Meaning, SpokenForm, trajectory_rows
+from tasks.open_models.models import LoadedModel
+from tasks.open_models.spoken import Meaning, SpokenForm, trajectory_rows
 from tasks.sequences.generation import continue_greedily
 from tasks.sequences.tokens import TokenSequence
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tasks.decoders.lessons import PHASES, draw_batches, make_batch, make_lesson
+from tasks.open_models.lessons import PHASES, draw_batches, make_batch, make_lesson
 from tasks.sequences.compact import MARKS
 
 TEXT = "<document> a zz <shortlist> @a zz <refine> <keep> @a a <answer> @a <end>"

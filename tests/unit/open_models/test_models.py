@@ -3,7 +3,7 @@ import torch
 
 from schemas.config import HeadsConfig
 from schemas.errors import ConfigError
-from tasks.heads.models import device_of
+from tasks.open_models.models import device_of
 
 
 def test_device_of_takes_what_is_there_and_never_falls_back_in_silence() -> None:

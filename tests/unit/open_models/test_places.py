@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tasks.heads.places import find_places
+from tasks.open_models.places import find_places
 from tasks.sequences.batches import Side, pad
 from tests.unit.heads.drawn_sequences import drawn_sequence
 

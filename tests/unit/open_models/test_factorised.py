@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from tasks.decoders.lessons import make_batch
 from tasks.decoders.material import token_vectors
-from tasks.decoders.model import FactorisedDecoder, centred, materialise, new_decoder
 from tasks.decoders.training import train
+from tasks.open_models.factorised import FactorisedDecoder, centred, materialise, new_decoder
+from tasks.open_models.lessons import make_batch
 from tests.unit.decoders.lessons_of import SETTINGS, decoder, lessons, material
 
 

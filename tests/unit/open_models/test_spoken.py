@@ -5,8 +5,8 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from schemas.errors import ModelRefusedError
-from tasks.heads.spoken import Meaning, compact_form, limits_of, text_form, trajectory_rows
 from tasks.labels.search import Vectors
+from tasks.open_models.spoken import Meaning, compact_form, limits_of, text_form, trajectory_rows
 from tasks.sequences.compact import MARKS, CompactForm
 from tests.support.tiny_tokenizers import byte_level, word_level
 from tests.support.token_sequences import token_sequence

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from schemas.selections import whole_traces
-from tasks.heads.models import LoadedModel
+from tasks.open_models.models import LoadedModel
 from tasks.sequences.annotated import AnnotatedText, Unlocated
 from tasks.sequences.chat import Response, annotate_chat, render_prompt
 from tasks.sequences.compact import CompactForm, annotate_compact

@@ -1,9 +1,9 @@
 import numpy as np
 import polars as pl
 
-from tasks.heads.near import near_vectors
 from tasks.labels.search import LabelIndex
 from tasks.labels.vectors import StoredVectors
+from tasks.open_models.near import near_vectors
 
 ANGLES = np.deg2rad([0, 10, 25, 60, 90])
 VECTORS = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1).astype(np.float32)

@@ -9,8 +9,8 @@ from transformers import PreTrainedModel
 
 from schemas.errors import ModelRefusedError
 from schemas.fields import SCORE_NAMES
-from tasks.heads.attention import watch_heads
-from tasks.heads.scores import HeadScores, excess_kurtosis, measure_rows, score_documents
+from tasks.open_models.scores import HeadScores, excess_kurtosis, measure_rows, score_documents
+from tasks.open_models.watching import watch_heads
 from tasks.sequences.batches import Side, pad
 from tasks.sequences.tokens import TokenSequence
 from tests.support.planted_decoder import COARSE_HEAD, HEADS, REFINE_HEAD, planted_decoder, planted_sequence

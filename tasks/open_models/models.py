@@ -10,8 +10,8 @@ import torch
 
 from schemas.config import HeadsConfig
 from schemas.errors import ConfigError, ModelRefusedError
-from tasks.heads.attention import watch_heads
-from tasks.heads.families import DecoderParts
+from tasks.open_models.families import DecoderParts
+from tasks.open_models.watching import watch_heads
 from tasks.sequences.tokens import check_tokenizer
 
 if TYPE_CHECKING:
