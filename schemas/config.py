@@ -1,16 +1,11 @@
 """Every setting: type, bound, unit, default and where the default comes from; frozen, one section a room."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class Section(BaseModel):
-    """A group of settings of one room: cannot change after it is made, takes no unknown name."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from schemas.sections import Fraction, Section
+from schemas.student_settings import DecoderStudentsConfig, DistillConfig, FidelityConfig, SearchConfig
 
 
 class IngestConfig(Section):
@@ -343,30 +338,6 @@ class HeadsConfig(Section):
         return value
 
 
-Method = Literal["answers", "mechanistic-no-p2", "mechanistic-no-p1", "mechanistic"]
-METHODS: tuple[Method, ...] = ("answers", "mechanistic-no-p2", "mechanistic-no-p1", "mechanistic")
-
-
-class DistillConfig(Section):
-    """Training encoder students; every method has the same architecture, steps, batches and seeds."""
-
-    methods: tuple[Method, ...] = Field(METHODS, min_length=1, description="The 2x2 of phase-1 and phase-2 supervision.")
-    has_supervised_reference: bool = Field(True, description="Also train the same architecture on gold labels.")
-    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="One student a method and seed.")
-    dev_frac: Fraction = Field(0.1, description="Part of train kept for development, never test.")
-    shortlist_size: int = Field(50, ge=5, le=1000, description="Candidates the refiner scores.")
-    shortlister_steps: int = Field(
-        150, ge=1, description="Optimiser steps of the shortlister: 2 to 5 passes of train (8 overfit)."
-    )
-    refiner_steps: int = Field(200, ge=1, description="Optimiser steps of the refiner; 400 gave the same.")
-    batch_size: int = Field(32, ge=2, description="Documents a step.")
-    learning_rate: float = Field(2e-3, gt=0, description="Peak of a one-cycle schedule.")
-    weight_decay: float = Field(0.01, ge=0, description="AdamW.")
-    temperature: float = Field(0.05, gt=0, description="Softmax temperature of cosine scores at the start; it is learnt.")
-    lambda_p1: float = Field(0.3, ge=0, description="Weight of the phase-1 term (development: 0.1 to 1 alike, 3 worse).")
-    lambda_p2: float = Field(0.2, ge=0, description="Weight of the phase-2 term (prototype: 1.0 hurts, 0.2 helps).")
-
-
 class TagConfig(Section):
     """Tagging files with a trained student."""
 
@@ -416,6 +387,9 @@ class PipelineConfig(Section):
     decoder: DecoderConfig = DecoderConfig()
     heads: HeadsConfig = HeadsConfig()
     distill: DistillConfig = DistillConfig()
+    decoder_students: DecoderStudentsConfig = DecoderStudentsConfig()
+    search: SearchConfig = SearchConfig()
+    fidelity: FidelityConfig = FidelityConfig()
     tag: TagConfig = TagConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     report: ReportConfig = ReportConfig()

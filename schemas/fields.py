@@ -46,6 +46,31 @@ OUTCOME_QUANTITIES = ("margin", "focus", "confusion")
 SCORE_NAMES = ("kurtosis", "anchor_alignment", "coarse_score", "qk_refinement", "ov_helpfulness", "refine_score")
 SUMMARIES = ("layer_mean", "layer_order", "split_half")
 STANDINGS = ("holds", "fails", "undecided", "not_measured")
+MATCHED_PHASES = ("p1", "p2")
+FIDELITY_METRICS = (
+    "las",
+    "las_masked",
+    "simulator_accuracy_x",
+    "simulator_accuracy_e",
+    "simulator_accuracy_xe",
+    "las_leaking",
+    "las_nonleaking",
+    "leaking_frac",
+    "focus_distance",
+    "confusion_distance",
+    "token_loss_nats",
+    "format_frac",
+)
+"""How a student reasons, beside what it answers; cutoff 0. Of these some may leave 0..1: `UNBOUNDED_METRICS`."""
+UNBOUNDED_METRICS = (
+    "las",
+    "las_masked",
+    "las_leaking",
+    "las_nonleaking",
+    "focus_distance",
+    "confusion_distance",
+    "token_loss_nats",
+)
 REJECT_REASONS = (
     # ingest
     "broken_line",
@@ -190,10 +215,23 @@ _FIELDS = (
     Field("effect_ci_high", pl.Float64, "Upper end of the 95% interval of the share, over documents."),
     # training
     Field("seed", pl.Int32, "Random seed; 0 for systems that draw nothing."),
-    Field("component", pl.String, "Part of the student that is trained.", ("shortlister", "refiner", "decoder")),
+    Field(
+        "component", pl.String, "Part of the student that is trained.", ("shortlister", "refiner", "decoder", "decoder-student")
+    ),
     Field("train_step", pl.Int32, "Optimiser step, from 0."),
     Field("loss_name", pl.String, "Term of the loss; `total_loss` is the weighted sum."),
     Field("loss_nats", pl.Float64, "Value of the term, in nats per document; of a decoder, per token."),
+    Field("matched_phase", pl.String, "Phase whose head is imitated: p1 shortlists, p2 refines.", MATCHED_PHASES),
+    Field("teacher_layer", pl.Int32, "Layer of the teacher's head, from 0."),
+    Field("teacher_head", pl.Int32, "The teacher's head in its layer, from 0."),
+    Field("student_layer", pl.Int32, "Layer of the student's head that imitates it, from 0."),
+    Field("student_head", pl.Int32, "The student's head in its layer, from 0."),
+    Field("match_cost", pl.Float64, "Distance of the two heads: of score profiles and of relative depth; lower is closer."),
+    Field("written_text", pl.String, "What a student wrote after the document, as its tokens."),
+    Field("is_whole", pl.Boolean, "True: what was written keeps the form of a trace."),
+    Field("trial", pl.Int32, "Number of the settings tried, from 0; 0 are the defaults."),
+    Field("setting_json", pl.String, "The settings tried."),
+    Field("is_chosen", pl.Boolean, "True: the best of its system on the development part."),
     # evaluation
     Field("score", pl.Float64, "The system's score; higher is better; comparable within one list."),
     Field("metric", pl.String, "Name of the metric without its cutoff."),

@@ -16,6 +16,8 @@ class Stage:
     makes: tuple[str, ...] = ()
     grounds: tuple[str, ...] = ("labels",)
     """Ground rooms whose code shapes the result, besides the stage's own room."""
+    takes: tuple[str, ...] = ()
+    """Tables that are read if they are there, as `stage:table`."""
 
 
 STAGES = {
@@ -105,22 +107,98 @@ STAGES = {
             ("students",),
         ),
         Stage(
+            "search",
+            "students",
+            ("embed", "distill", "search"),
+            ("core_documents", "core_labels", "core_relevance", "core_traces", "core_shortlist", "core_steps", "core_answers"),
+            ("label_index",),
+            ("core_trials",),
+        ),
+        Stage(
+            "search-decoder",
+            "decoder_students",
+            ("embed", "heads", "decoder_students", "search"),
+            (
+                "core_documents",
+                "core_labels",
+                "core_relevance",
+                "raw_traces",
+                "core_traces",
+                "core_shortlist",
+                "core_steps",
+                "core_answers",
+                "core_head_scores",
+            ),
+            ("label_index",),
+            ("core_trials",),
+            grounds=("labels", "sequences", "open_models"),
+        ),
+        Stage(
+            "distill-decoder",
+            "decoder_students",
+            ("embed", "heads", "decoder_students"),
+            (
+                "core_documents",
+                "core_labels",
+                "core_relevance",
+                "raw_traces",
+                "core_traces",
+                "core_shortlist",
+                "core_steps",
+                "core_answers",
+                "core_head_scores",
+            ),
+            ("label_index",),
+            ("core_train_steps", "core_head_matches"),
+            ("decoder_students",),
+            ("labels", "sequences", "open_models"),
+        ),
+        Stage(
+            "fidelity",
+            "fidelity",
+            ("embed", "heads", "fidelity"),
+            (
+                "core_documents",
+                "core_labels",
+                "core_relevance",
+                "core_traces",
+                "core_shortlist",
+                "core_steps",
+                "core_answers",
+            ),
+            ("label_index", "decoder_students"),
+            ("core_student_traces", "core_predictions", "core_trajectories", "out_metrics", "out_contrasts"),
+            grounds=("labels", "sequences", "open_models"),
+        ),
+        Stage(
             "evaluate",
             "evaluation",
             ("embed", "evaluate"),
             ("core_documents", "core_labels", "core_relevance", "core_traces", "core_shortlist", "core_answers"),
             ("label_index", "students"),
             ("core_predictions", "out_metrics", "out_contrasts"),
+            takes=("fidelity:core_predictions",),
         ),
     )
 }
 
-_SHARED_TABLES = ("core_rejects", "core_trajectories", "core_train_steps", "out_metrics", "out_contrasts", "out_verdicts")
+_SHARED_TABLES = (
+    "core_rejects",
+    "core_trajectories",
+    "core_train_steps",
+    "core_trials",
+    "core_predictions",
+    "out_metrics",
+    "out_contrasts",
+    "out_verdicts",
+)
 
 PRODUCERS = {table: stage.name for stage in STAGES.values() for table in stage.writes if table not in _SHARED_TABLES}
 MAIN_WRITERS = {
     "core_trajectories": "characterize",
     "core_train_steps": "distill",
+    "core_trials": "search",
+    "core_predictions": "evaluate",
     "out_metrics": "evaluate",
     "out_contrasts": "evaluate",
     "out_verdicts": "characterize",

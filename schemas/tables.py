@@ -6,7 +6,7 @@ import polars as pl
 
 from schemas.checks import ReferenceRule, RowCountRule, RowRule, Rule
 from schemas.errors import SchemaMismatchError
-from schemas.fields import FIELDS, SCORE_NAMES, Field
+from schemas.fields import FIELDS, SCORE_NAMES, UNBOUNDED_METRICS, Field
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ CORE_TRAJECTORIES = Table(
     "one quantity of one system on one document at one relative position",
     _names("dataset system document_id quantity position value step_count"),
     _names("dataset system document_id quantity position"),
-    ("characterize", "heads"),
+    ("characterize", "heads", "fidelity"),
     rules=(
         RowCountRule(1),
         _DOC,
@@ -332,15 +332,39 @@ CORE_TRAIN_STEPS = Table(
     "one loss term at one training step of one student",
     _names("dataset system seed component train_step loss_name loss_nats"),
     _names("dataset system seed component train_step loss_name"),
-    ("decoder", "distill"),
+    ("decoder", "distill", "distill-decoder"),
     rules=(RowCountRule(1), RowRule("loss_nats", "isfinite(loss_nats)", "losses are finite")),
+)
+CORE_HEAD_MATCHES = Table(
+    "core_head_matches",
+    "one head of the teacher and the head of a student that imitates it",
+    _names("dataset system seed matched_phase teacher_layer teacher_head student_layer student_head match_cost"),
+    _names("dataset system seed matched_phase teacher_layer teacher_head"),
+    ("distill-decoder",),
+    rules=(RowRule("match_cost", "isfinite(match_cost) and match_cost >= 0", "distances are finite"),),
+)
+CORE_STUDENT_TRACES = Table(
+    "core_student_traces",
+    "what one decoder student wrote of one test document",
+    _names("dataset system seed document_id written_text is_whole"),
+    _names("dataset system seed document_id"),
+    ("fidelity",),
+    rules=(RowCountRule(1), _DOC, RowRule("is_whole", "is_whole", "traces keep the form", "warn", 0.5)),
+)
+CORE_TRIALS = Table(
+    "core_trials",
+    "one setting tried for one system, and how well it did on the development part",
+    _names("dataset system trial setting_json metric value seed_count is_chosen"),
+    _names("dataset system trial metric"),
+    ("search", "search-decoder"),
+    rules=(RowCountRule(1), RowRule("value", "isfinite(value)", "results are finite")),
 )
 CORE_PREDICTIONS = Table(
     "core_predictions",
     "one predicted label of one system for one document",
     _names("dataset system seed document_id rank label_id score"),
     _names("dataset system seed document_id rank"),
-    ("evaluate",),
+    ("fidelity", "evaluate"),
     rules=(
         RowCountRule(1),
         _DOC,
@@ -354,11 +378,11 @@ OUT_METRICS = Table(
     "one value of one metric of one system, with its interval",
     _names("run_id dataset system metric k segment split value ci_low ci_high document_count seed_count seed_sd"),
     _names("run_id system metric k segment"),
-    ("index", "characterize", "evaluate"),
+    ("index", "characterize", "fidelity", "evaluate"),
     frozenset({"seed_sd"}),
     (
         RowCountRule(1),
-        RowRule("value", "isfinite(value) and value between 0 and 1", "metrics lie in 0..1"),
+        RowRule("value", f"isfinite(value) and (value between 0 and 1 or metric in {UNBOUNDED_METRICS})", "metrics lie in 0..1"),
         RowRule("ci_low", "ci_low <= value + 1e-9 and value <= ci_high + 1e-9", "the interval holds the value"),
         RowRule("document_count", "document_count >= 30", "the mean is over at least 30 documents", "warn"),
     ),
@@ -368,7 +392,7 @@ OUT_CONTRASTS = Table(
     "a paired difference between two systems, with its interval",
     _names("run_id dataset system baseline metric k segment difference ci_low ci_high p_value document_count seed_count"),
     _names("run_id system baseline metric k segment"),
-    ("characterize", "evaluate"),
+    ("characterize", "fidelity", "evaluate"),
     rules=(
         RowRule("p_value", "p_value between 0 and 1", "p-values lie in 0..1"),
         RowRule("ci_low", "ci_low <= ci_high", "the interval is ordered"),
@@ -420,7 +444,8 @@ TABLES = {
     for table in (
         CORE_DOCUMENTS, CORE_LABELS, CORE_RELEVANCE, RAW_TRACES, CORE_TRACES, CORE_SHORTLIST, CORE_STEPS,
         CORE_ANSWERS, CORE_REJECTS, CORE_NEAR_MISSES, CORE_TRAJECTORIES, CORE_HEAD_DOCUMENT_SCORES, CORE_HEAD_SCORES,
-        CORE_HEAD_PROFILES, CORE_PATCH_EFFECTS, CORE_ATTENTION_INSETS, CORE_TRAIN_STEPS, CORE_PREDICTIONS, OUT_METRICS,
+        CORE_HEAD_PROFILES, CORE_PATCH_EFFECTS, CORE_ATTENTION_INSETS, CORE_TRAIN_STEPS, CORE_HEAD_MATCHES, CORE_TRIALS,
+        CORE_STUDENT_TRACES, CORE_PREDICTIONS, OUT_METRICS,
         OUT_CONTRASTS, OUT_VERDICTS, OUT_COSTS, OUT_CHECKS, OUT_RUNS,
     )
 }  # fmt: skip

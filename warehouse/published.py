@@ -90,9 +90,19 @@ def find_inputs(run: RunRef, stage: Stage) -> StageInputs:
         MissingTableError: an earlier stage was not run for this dataset.
         StorageError: a published file was changed or removed since.
     """
-    tables = {name: _published_table(run, name) for name in stage.reads}
+    tables = {name: _published_table(run, name) for name in stage.reads} | _published_if_there(run, stage)
     artifacts = {name: _published_artifact(run, name) for name in stage.needs}
     return StageInputs(tables=tables, artifacts=artifacts)
+
+
+def _published_if_there(run: RunRef, stage: Stage) -> dict[str, TableRef]:
+    found = {}
+    for name in stage.takes:
+        writer, table = name.split(":")
+        output = latest_output(run, writer)
+        if output is not None:
+            found[name] = _checked(next(ref for ref in output.tables if ref.table == table), name)
+    return found
 
 
 def _published_table(run: RunRef, name: str) -> TableRef:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from schemas.config import METHODS
+from schemas.student_settings import METHODS
 from tasks.reports.cells import NO_VALUE, Cell, Grid, p_text, percent_range_text, points_text
 from tasks.reports.charts import DotChart, Mark, dot_chart
 from tasks.reports.results import HEADLINE, KINDS, OTHER, joined_names, story_place

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from schemas.config import METHODS
 from schemas.fields import SEGMENTS
+from schemas.student_settings import METHODS
 from tasks.reports.cells import NO_VALUE, Cell, Grid, percent_range_text, percent_text
 from tasks.reports.charts import DotChart, Mark, dot_chart
 

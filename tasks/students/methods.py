@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.config import DistillConfig
+from schemas.student_settings import DistillConfig
 from tasks.students.matrices import filled_rows
 from tasks.students.supervision import Supervision, refuse_too_little, without_phases
 

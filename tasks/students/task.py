@@ -16,10 +16,11 @@ import torch
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from schemas.config import DistillConfig, EmbedConfig
+from schemas.config import EmbedConfig
 from schemas.errors import ConfigError, StorageError
 from schemas.refs import RunRef, StageCost, StageInputs, StageResult, TableRef
 from schemas.selections import of_whole_traces
+from schemas.student_settings import DistillConfig
 from schemas.tables import CORE_PREDICTIONS, CORE_TRAIN_STEPS
 from tasks.labels.embedder import label_text
 from tasks.labels.lexical import LexicalIndex

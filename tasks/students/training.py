@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from schemas.config import DistillConfig
 from schemas.errors import TrainingError
+from schemas.student_settings import DistillConfig
 from tasks.labels.search import Vectors
 from tasks.students.candidates import Candidates, Student, Texts, candidate_features, join_candidates, list_candidates
 from tasks.students.features import EVIDENCE, FEATURES, Evidence, gather_evidence, remember

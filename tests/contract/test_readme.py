@@ -22,7 +22,7 @@ def test_readme_lists_every_command_and_no_other() -> None:
 
 def test_every_stage_has_a_command_and_a_flow() -> None:
     assert set(STAGES) <= commands()
-    assert all((ROOT / "flows" / f"{stage}.py").exists() for stage in STAGES)
+    assert all((ROOT / "flows" / f"{stage.replace('-', '_')}.py").exists() for stage in STAGES)
 
 
 @pytest.mark.parametrize("target", ["demo", "test", "check", "bench"])

@@ -8,9 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from schemas.config import DistillConfig, EmbedConfig, PipelineConfig
+from schemas.config import EmbedConfig, PipelineConfig
 from schemas.errors import ConfigError, StorageError, TrainingError
 from schemas.refs import RunRef, StageInputs, StageResult, TableRef
+from schemas.student_settings import DistillConfig
 from tasks.labels.embedder import hash_text
 from tasks.labels.task import open_embedder
 from tasks.students.packing import StudentDescription

@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from schemas.config import DistillConfig, EmbedConfig, IndexConfig, PipelineConfig, TagConfig
+from schemas.config import EmbedConfig, IndexConfig, PipelineConfig, TagConfig
 from schemas.errors import ConfigError, IndexRefusedError, InputFormatError, MissingTableError, PipelineError, StorageError
 from schemas.refs import RunRef, StageInputs, StageOutput, StageResult
+from schemas.student_settings import DistillConfig
 from tasks.labels.task import index_labels
 from tasks.students.features import pick_nearest
 from tasks.students.packing import StudentDescription

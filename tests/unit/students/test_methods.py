@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from schemas.config import METHODS, DistillConfig
 from schemas.errors import TrainingError
+from schemas.student_settings import METHODS, DistillConfig
 from tasks.students.matrices import empty_matrix
 from tasks.students.methods import PHASES, SUPERVISED, plan_students
 from tasks.students.supervision import gold_supervision

@@ -2,8 +2,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from schemas.config import DistillConfig
 from schemas.errors import StorageError
+from schemas.student_settings import DistillConfig
 from tasks.labels.search import NO_LABEL, Ranking
 from tasks.students.calibration import Calibration
 from tasks.students.candidates import Student, Texts

@@ -5,8 +5,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from schemas.config import DistillConfig
 from schemas.errors import TrainingError
+from schemas.student_settings import DistillConfig
 from tasks.students import training
 from tasks.students.candidates import Student, list_candidates
 from tasks.students.features import gather_evidence

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 import torch
 
-from schemas.config import DistillConfig
+from schemas.student_settings import DistillConfig
 from tasks.labels.embedder import hash_text
 from tasks.labels.lexical import LexicalIndex
 from tasks.labels.search import NO_LABEL, Ranking
