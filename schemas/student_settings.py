@@ -43,6 +43,17 @@ class DistillConfig(Section):
             raise ValueError(f"{wrong} may not differ between methods, only {list(ENCODER_TUNABLE)}: budgets stay equal")
         return value
 
+    @model_validator(mode="after")
+    def _overrides_keep_the_bounds(self) -> "DistillConfig":
+        for method in self.overrides:
+            self.of(method)
+        return self
+
+    def of(self, system: str) -> "DistillConfig":
+        """The settings of one method: its overrides taken in. The supervised reference has none."""
+        chosen = next((values for method, values in self.overrides.items() if method == system), {})
+        return DistillConfig.model_validate({**self.model_dump(exclude={"overrides"}), **chosen})
+
 
 DecoderMethod = Literal[
     "answers",
@@ -130,11 +141,13 @@ class DecoderStudentsConfig(Section):
                 f"phase1_heads + phase2_heads = {self.phase1_heads + self.phase2_heads}, but the student has "
                 f"{self.layers * self.heads} heads, and each imitates at most one"
             )
+        for method in self.overrides:
+            self.of(method)
         return self
 
     def of(self, method: DecoderMethod) -> "DecoderStudentsConfig":
         """The settings of one method: its overrides taken in."""
-        return self.model_copy(update={**self.overrides.get(method, {}), "overrides": {}})
+        return DecoderStudentsConfig.model_validate({**self.model_dump(exclude={"overrides"}), **self.overrides.get(method, {})})
 
 
 class FidelityConfig(Section):

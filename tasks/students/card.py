@@ -24,7 +24,8 @@ orders the best {shortlist_size}. It learnt from {learnt}.
 | development documents | {dev_document_count:,}, part of train, never trained on |
 | trained numbers | {parameter_count:,} |
 | steps | {shortlister_steps} shortlister, {refiner_steps} refiner, {batch_size} documents each |
-| peak learning rate | {learning_rate:g} |
+| peak learning rate, weight decay | {learning_rate:g}, {weight_decay:g} |
+| temperature at the start | {temperature:g} |
 | weight of phase 1, of phase 2 | {lambda_p1:g}, {lambda_p2:g} (only where the method has the phase) |
 | training time | {train_cpu_s:.1f} CPU seconds |
 

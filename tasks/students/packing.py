@@ -31,7 +31,7 @@ class LabelReference(BaseModel):
 class StudentDescription(BaseModel):
     """What a student is, what it was trained on, and what it needs to serve.
 
-    `label_index` and `calibration` are null in folders older than both; `calibration` also where too few development
+    What folders of older versions do not say is null. `calibration` is null also where too few development
     documents have an answer.
     """
 
@@ -54,6 +54,8 @@ class StudentDescription(BaseModel):
     refiner_steps: int
     batch_size: int
     learning_rate: float
+    weight_decay: float | None = None
+    temperature: float | None = None
     lambda_p1: float
     lambda_p2: float
     label_count: int

@@ -62,6 +62,8 @@ DESCRIBED_SETTINGS = (
     "refiner_steps",
     "batch_size",
     "learning_rate",
+    "weight_decay",
+    "temperature",
     "lambda_p1",
     "lambda_p2",
 )
@@ -85,11 +87,14 @@ class Workroom:
 
     run: RunRef
     folder: Path
+    inputs: StageInputs
     distill: DistillConfig
     embed: EmbedConfig
-    fingerprint: str
-    labels_hash: str
     label_index: LabelReference
+
+    def fingerprint(self, system: str) -> str:
+        """What a student of this method is made from: its own settings, so that those of one method leave the others be."""
+        return fingerprint(self.inputs, self.distill.of(system), self.embed)
 
 
 @task(cache_policy=NO_CACHE)
@@ -106,8 +111,7 @@ def train_students(run: RunRef, inputs: StageInputs, distill: DistillConfig, emb
     material = read_material(run, inputs, documents, embed)
     plans = plan_students(read_teacher(material, inputs), material.gold, distill)
     folder = artifact_path(run.root_path, run.run_id, "distill", "students")
-    labels_hash, index = inputs.tables["core_labels"].content_hash, refer_to_index(run, inputs, embed)
-    room = Workroom(run, folder, distill, embed, fingerprint(inputs, distill, embed), labels_hash, index)
+    room = Workroom(run, folder, inputs, distill, embed, refer_to_index(run, inputs, embed))
     missing = make_students(room, material, plans)
     losses = pl.concat(load_losses(folder / plan.name) for plan in plans).with_columns(dataset=pl.lit(run.dataset))
     table = write_table(run, "distill", CORE_TRAIN_STEPS, CORE_TRAIN_STEPS.conform(losses))
@@ -184,7 +188,7 @@ def read_teacher(material: Material, inputs: StageInputs) -> Supervision:
 def make_students(room: Workroom, material: Material, plans: Sequence[Plan]) -> int:
     """Train the students that do not stand in the folder yet, side by side; how many there were."""
     keep_only(room.folder, {plan.name for plan in plans})
-    missing = [plan for plan in plans if not is_finished(room.folder / plan.name, room.fingerprint)]
+    missing = [plan for plan in plans if not is_finished(room.folder / plan.name, room.fingerprint(plan.system))]
     progress = log_progress("students trained")
     with one_thread_each() as pool:
         for done, _ in enumerate(pool.map(partial(make_student, room, material), missing), 1):
@@ -193,8 +197,8 @@ def make_students(room: Workroom, material: Material, plans: Sequence[Plan]) -> 
 
 
 def fingerprint(inputs: StageInputs, distill: DistillConfig, embed: EmbedConfig) -> str:
-    """What the students of a stage are made from, as a hash: settings that shape each of them, and inputs by content."""
-    settings = distill.model_dump_json(exclude={"methods", "seeds", "has_supervised_reference"})
+    """What the students of one method are made from, as a hash: settings that shape each of them, and inputs by content."""
+    settings = distill.model_dump_json(exclude={"methods", "seeds", "has_supervised_reference", "overrides"})
     tables = [ref.content_hash for ref in inputs.tables.values()]
     hashes = sorted(tables + [ref.content_hash for ref in inputs.artifacts.values()])
     return hashlib.sha256("\n".join([settings, embed.model_dump_json(), *hashes]).encode()).hexdigest()
@@ -232,7 +236,7 @@ def one_thread_each() -> Iterator[ThreadPoolExecutor]:
 def make_student(room: Workroom, material: Material, plan: Plan) -> None:
     """Train one student, measure it on its development documents, and write its folder."""
     started = time.thread_time()
-    distill, vectors, label_ids = room.distill, material.label_vectors, material.label_ids
+    distill, vectors, label_ids = room.distill.of(plan.system), material.label_vectors, material.label_ids
     train, dev = plan.split(distill.dev_frac)
     texts, supervision = material.texts.take(train), plan.supervision.take(train)
     student, losses = train_student(texts, supervision, vectors, distill, plan.phases, plan.seed)
@@ -246,13 +250,13 @@ def make_student(room: Workroom, material: Material, plan: Plan) -> None:
         seed=plan.seed,
         dataset=room.run.dataset,
         run_id=room.run.run_id,
-        fingerprint=room.fingerprint,
+        fingerprint=room.fingerprint(plan.system),
         embedder=room.embed.model,
         document_tokens=room.embed.document_tokens,
         label_tokens=room.embed.label_tokens,
         d_model=vectors.shape[1],
         label_count=len(label_ids),
-        labels_hash=room.labels_hash,
+        labels_hash=room.inputs.tables["core_labels"].content_hash,
         document_count=len(train),
         left_out_count=len(plan.is_usable) - len(train) - len(dev),
         dev_document_count=len(dev),

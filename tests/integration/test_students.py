@@ -167,6 +167,17 @@ def test_train_students_trains_anew_when_a_setting_changes(stage: Stage) -> None
     assert (folder(stage) / "answers-seed0" / "model.safetensors").stat().st_mtime_ns != stamp
 
 
+def test_train_students_with_an_override_trains_only_that_method_anew(stage: Stage) -> None:
+    stage.train()
+    stamps = {p.parent.name: p.stat().st_mtime_ns for p in folder(stage).glob("*/model.safetensors")}
+    stage.train(DISTILL.model_copy(update={"overrides": {"mechanistic": {"lambda_p1": 1.5, "weight_decay": 0.2}}}))
+    anew = {p.parent.name for p in folder(stage).glob("*/model.safetensors") if p.stat().st_mtime_ns != stamps[p.parent.name]}
+    assert anew == {"mechanistic-seed0"}
+    found = load_description(folder(stage) / "mechanistic-seed0", StudentDescription)
+    assert (found.lambda_p1, found.weight_decay, found.learning_rate) == (1.5, 0.2, DISTILL.learning_rate)
+    assert "| peak learning rate, weight decay | 0.002, 0.2 |" in (folder(stage) / "mechanistic-seed0" / "README.md").read_text()
+
+
 def test_train_students_without_traces_says_how_many_there_are(stage: Stage) -> None:
     empty = {name: put(stage.run, name, []) for name in trace_rows()}
     bare = Stage(stage.run, StageInputs(tables={**stage.inputs.tables, **empty}, artifacts=stage.inputs.artifacts))

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from schemas.errors import TrainingError
-from schemas.student_settings import METHODS, DistillConfig
+from schemas.student_settings import METHODS, DecoderStudentsConfig, DistillConfig
 from tasks.students.matrices import empty_matrix
 from tasks.students.methods import PHASES, SUPERVISED, plan_students
 from tasks.students.supervision import gold_supervision
@@ -51,3 +52,20 @@ def test_plan_students_refuses_a_reference_without_known_targets() -> None:
     with pytest.raises(TrainingError, match="0 of 30 training documents"):
         plan_students(material.supervision(), nothing, DistillConfig())
     assert plan_students(material.supervision(), nothing, DistillConfig(has_supervised_reference=False))
+
+
+def test_of_takes_in_the_overrides_of_one_method() -> None:
+    settings = DistillConfig(learning_rate=1e-3, overrides={"mechanistic": {"lambda_p1": 2.0}})
+    assert settings.of("mechanistic") == DistillConfig(learning_rate=1e-3, lambda_p1=2.0)
+    assert settings.of("answers") == settings.of(SUPERVISED) == DistillConfig(learning_rate=1e-3)
+
+
+def test_overrides_refuse_budgets_unknown_methods_and_values_out_of_bounds() -> None:
+    with pytest.raises(ValidationError, match="may not differ between methods"):
+        DistillConfig.model_validate({"overrides": {"answers": {"refiner_steps": 900}}})
+    with pytest.raises(ValidationError, match=r"overrides\.supervised"):
+        DistillConfig.model_validate({"overrides": {SUPERVISED: {"learning_rate": 1e-3}}})
+    with pytest.raises(ValidationError, match="greater than 0"):
+        DistillConfig.model_validate({"overrides": {"answers": {"learning_rate": -1.0}}})
+    with pytest.raises(ValidationError, match="greater than or equal to 0"):
+        DecoderStudentsConfig.model_validate({"overrides": {"cot": {"lambda_kd": -1.0}}})

@@ -32,9 +32,9 @@ def describe(student: Student, uids: tuple[str, ...]) -> StudentDescription:
     return StudentDescription(
         system="mechanistic", seed=0, dataset="tiny", run_id="r1", fingerprint="f", embedder="e", document_tokens=96,
         label_tokens=32, d_model=material.D_MODEL, shortlist_size=5, shortlister_steps=12, refiner_steps=8, batch_size=8,
-        learning_rate=2e-3, lambda_p1=0.3, lambda_p2=0.2, label_count=12, labels_hash="h", document_count=30,
-        left_out_count=2, dev_document_count=4, dev_metrics={"precision_at_1": 0.5}, parameter_count=parameter_count(student),
-        train_cpu_s=1.0, remembered_uids=uids,
+        learning_rate=2e-3, weight_decay=0.01, temperature=0.05, lambda_p1=0.3, lambda_p2=0.2, label_count=12,
+        labels_hash="h", document_count=30, left_out_count=2, dev_document_count=4, dev_metrics={"precision_at_1": 0.5},
+        parameter_count=parameter_count(student), train_cpu_s=1.0, remembered_uids=uids,
     )  # fmt: skip
 
 
