@@ -4,7 +4,8 @@ from prefect import flow
 
 from flows.stage import run_stage, stage_run
 from schemas.refs import StageOutput
-from tasks.heads.task import locate_model, measure_heads
+from tasks.heads.task import measure_heads
+from tasks.open_models.task import locate_model
 
 
 @flow(name="heads")

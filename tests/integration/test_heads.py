@@ -18,6 +18,7 @@ from schemas.refs import RunRef, StageInputs, StageResult
 from schemas.stages import STAGES
 from tasks.checks.task import check_tables
 from tasks.heads import task as stage
+from tasks.open_models.task import locate_model
 from tests.contract.test_imports import ROOT
 from tests.support.planted_decoder import COARSE_HEAD, HEADS, REFINE_HEAD, planted_decoder
 from tests.support.planted_stage import (
@@ -36,7 +37,7 @@ from warehouse.parquet import read_table
 
 
 def measure(run: RunRef, inputs: StageInputs) -> StageResult:
-    return stage.measure_heads.fn(run, inputs, stage.locate_model(run), run.config.heads, EMBED)
+    return stage.measure_heads.fn(run, inputs, locate_model(run), run.config.heads, EMBED)
 
 
 def tables(result: StageResult) -> dict[str, pl.DataFrame]:
@@ -128,6 +129,7 @@ import os, signal, sys
 from pathlib import Path
 from tasks.checks.task import check_tables
 from tasks.heads import task as stage
+from tasks.open_models.task import locate_model
 from tests.support.planted_stage import EMBED, planted_inputs, planted_run, publish_decoder
 
 run = planted_run(Path(sys.argv[1]))
@@ -144,7 +146,7 @@ def counted(*args):
     return real(*args)
 
 setattr(stage, name, counted)
-stage.measure_heads.fn(run, inputs, stage.locate_model(run), run.config.heads, EMBED)
+stage.measure_heads.fn(run, inputs, locate_model(run), run.config.heads, EMBED)
 """
 
 
