@@ -82,12 +82,14 @@ def load_decoder_losses(path: Path) -> pl.DataFrame:
         raise StorageError(f"decoder {path} is missing or damaged ({exc}); run `ctd decoder` again") from exc
 
 
-def checkpoint_dir(root: Path, run_id: str) -> Path:
-    """Where the training of one run keeps its state."""
-    return artifact_path(root, run_id, "decoder", "checkpoint")
+def checkpoint_dir(root: Path, run_id: str, stage: str = "decoder", name: str = "checkpoint") -> Path:
+    """Where a training of one run keeps its state."""
+    return artifact_path(root, run_id, stage, name)
 
 
-def save_checkpoint(root: Path, run_id: str, fingerprint: str, state: Mapping[str, Any]) -> None:
+def save_checkpoint(
+    root: Path, run_id: str, fingerprint: str, state: Mapping[str, Any], stage: str = "decoder", name: str = "checkpoint"
+) -> None:
     """Write the state of a training, in place of the run's last one.
 
     Args:
@@ -95,24 +97,30 @@ def save_checkpoint(root: Path, run_id: str, fingerprint: str, state: Mapping[st
         run_id: the run.
         fingerprint: what the training is made from.
         state: tensors, numbers, texts, and lists and dicts of them.
+        stage: whose training it is.
+        name: of the training within the stage.
 
     Raises:
         StorageError: it cannot be written; the last one stays.
     """
-    with fresh_dir(checkpoint_dir(root, run_id)) as folder:
+    with fresh_dir(checkpoint_dir(root, run_id, stage, name)) as folder:
         torch.save(dict(state), folder / STATE)
         (folder / FINGERPRINT).write_text(fingerprint)
 
 
-def find_checkpoint(root: Path, run_id: str, fingerprint: str) -> dict[str, Any] | None:
+def find_checkpoint(
+    root: Path, run_id: str, fingerprint: str, stage: str = "decoder", name: str = "checkpoint"
+) -> dict[str, Any] | None:
     """The furthest state of a training made from the same, of this run or another; None without one that can be read.
 
     Args:
         root: the data root.
         run_id: any run; the folders of all are looked through.
         fingerprint: what the training is made from.
+        stage: whose training it is.
+        name: of the training within the stage.
     """
-    runs = checkpoint_dir(root, run_id).relative_to(root).parts
+    runs = checkpoint_dir(root, run_id, stage, name).relative_to(root).parts
     pattern = "/".join(part if part != run_id else "*" for part in runs)
     found = [state for path in sorted(root.glob(pattern)) if (state := _load_checkpoint(path, fingerprint)) is not None]
     return max(found, key=lambda state: int(state["step"]), default=None)
@@ -128,6 +136,6 @@ def _load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
     return dict(state)
 
 
-def drop_checkpoint(root: Path, run_id: str) -> None:
+def drop_checkpoint(root: Path, run_id: str, stage: str = "decoder", name: str = "checkpoint") -> None:
     """Delete the run's state: its training is done."""
-    shutil.rmtree(checkpoint_dir(root, run_id), ignore_errors=True)
+    shutil.rmtree(checkpoint_dir(root, run_id, stage, name), ignore_errors=True)

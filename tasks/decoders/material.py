@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from schemas.config import DecoderConfig
 from schemas.errors import TrainingError
 from tasks.labels.vectors import Vectors
-from tasks.open_models.factorised import centred
+from tasks.open_models.factorised import place_vectors
 from tasks.open_models.lessons import Lesson, make_lesson
 from tasks.open_models.vocabulary import FIRST, UNKNOWN, Vocabulary, choose_vocabulary, make_tokenizer
 from tasks.sequences.annotated import AnnotatedText
@@ -89,6 +88,6 @@ def token_vectors(labels: Vectors, words: Vectors) -> Float[Tensor, "token d_emb
         labels: embedder vectors of the labels with a token.
         words: embedder vectors of the words with a token.
     """
-    marks = torch.zeros(len(FIRST), labels.shape[1])
-    parts = [centred(torch.from_numpy(np.array(part, dtype=np.float32))) for part in (labels, words) if len(part)]
-    return torch.cat([marks, *parts])
+    first = len(FIRST)
+    ids = range(first, first + len(labels)), range(first + len(labels), first + len(labels) + len(words))
+    return place_vectors(first + len(labels) + len(words), [(ids[0], labels), (ids[1], words)])

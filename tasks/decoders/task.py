@@ -21,11 +21,12 @@ from schemas.selections import whole_traces
 from schemas.tables import CORE_TRAIN_STEPS
 from tasks.decoders.card import write_card
 from tasks.decoders.material import Material, prepare, token_vectors, usable_texts
-from tasks.decoders.training import Lessons, StepLoss, pack_state, train, unpack_state
+from tasks.decoders.training import Lessons, pack_state, train, unpack_state
 from tasks.labels.progress import log_progress
 from tasks.labels.search import LabelIndex
 from tasks.labels.task import open_embedder, open_label_index
 from tasks.open_models.factorised import FactorisedDecoder, materialise, new_decoder
+from tasks.open_models.steps import StepLoss
 from tasks.sequences.annotated import AnnotatedText
 from tasks.sequences.compact import CompactForm, label_tokens, read_compact
 from tasks.sequences.generation import continue_greedily

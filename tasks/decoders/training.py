@@ -1,6 +1,5 @@
 """Train a decoder on lessons: next token of the trace only, a loss by phase, and a state that goes on to the bit."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,24 +11,13 @@ from torch import Tensor, nn
 from schemas.config import DecoderConfig
 from schemas.errors import TrainingError
 from tasks.open_models.factorised import FactorisedDecoder
-from tasks.open_models.lessons import PHASES, Lesson, LessonBatch, draw_batches, make_batch
+from tasks.open_models.lessons import Lesson, LessonBatch, draw_batches, make_batch
+from tasks.open_models.steps import MAX_NORM, StepLoss, by_phase, make_optimiser, one_cycle
 
-WARM_FRAC = 0.1
-MAX_NORM = 1.0
-BETAS = (0.9, 0.98)
 DEV_COUNT = 256
 """Development sequences that the losses of a checkpoint are means over."""
 
 DEV_BATCH = 64
-
-
-@dataclass(frozen=True)
-class StepLoss:
-    """One term of the loss at one step, in nats a token."""
-
-    train_step: int
-    loss_name: str
-    loss_nats: float
 
 
 @dataclass(frozen=True)
@@ -87,7 +75,7 @@ def train(
     Raises:
         TrainingError: a loss is not finite.
     """
-    optimiser = _optimiser(decoder, settings)
+    optimiser = make_optimiser(decoder.parameters(), settings.learning_rate, settings.weight_decay)
     losses = _take_up(decoder, optimiser, state) if state else []
     first = state.step if state else 0
     batches = draw_batches(
@@ -114,28 +102,10 @@ def _weights(decoder: FactorisedDecoder) -> dict[str, Tensor]:
     return {name: weight.detach().cpu().clone() for name, weight in decoder.state_dict().items()}
 
 
-def _optimiser(decoder: FactorisedDecoder, settings: DecoderConfig) -> torch.optim.AdamW:
-    """AdamW; norms do not decay."""
-    weights = list(decoder.parameters())
-    groups = [
-        {"params": [one for one in weights if one.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [one for one in weights if one.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=BETAS)
-
-
 def _take_up(decoder: FactorisedDecoder, optimiser: torch.optim.AdamW, state: TrainState) -> list[StepLoss]:
     decoder.load_state_dict(state.weights)
     optimiser.load_state_dict(state.optimiser)
     return list(state.losses)
-
-
-def one_cycle(step: int, step_count: int) -> float:
-    """Share of the peak learning rate: a straight rise over the first tenth, then half a cosine down to nearly 0."""
-    warm = max(1, round(WARM_FRAC * step_count))
-    if step < warm:
-        return (step + 1) / warm
-    return 0.5 * (1 + math.cos(math.pi * (step + 1 - warm) / max(1, step_count - warm + 1)))
 
 
 def _step(
@@ -156,21 +126,12 @@ def _step(
     torch.autograd.backward(total)
     nn.utils.clip_grad_norm_(decoder.parameters(), MAX_NORM)
     optimiser.step()
-    return list(_by_phase(nats.detach(), batch.phases, step))
+    return list(by_phase(nats.detach(), batch.phases, step))
 
 
 def token_losses(decoder: FactorisedDecoder, batch: LessonBatch) -> Float[Tensor, " target"]:
     """Cross-entropy of each learnt token, in nats."""
     return nn.functional.cross_entropy(decoder(batch.token_ids, batch.rows), batch.targets, reduction="none")
-
-
-def _by_phase(nats: Tensor, phases: Tensor, step: int, prefix: str = "") -> Iterator[StepLoss]:
-    """Mean by phase, where it has a token, and over all."""
-    for place, phase in enumerate(PHASES):
-        inside = nats[phases == place]
-        if len(inside):
-            yield StepLoss(step, f"{prefix}{phase}_loss", float(inside.mean()))
-    yield StepLoss(step, f"{prefix}total_loss", float(nats.mean()))
 
 
 @torch.no_grad()
@@ -184,4 +145,4 @@ def _dev_losses(decoder: FactorisedDecoder, lessons: Lessons, step: int) -> Iter
         nats.append(token_losses(decoder, batch))
         phases.append(batch.phases)
     if nats:
-        yield from _by_phase(torch.cat(nats), torch.cat(phases), step, "dev_")
+        yield from by_phase(torch.cat(nats), torch.cat(phases), step, "dev_")

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from schemas.errors import TrainingError
-from tasks.decoders.training import StepLoss, TrainState, one_cycle, pack_state, train, unpack_state
+from tasks.decoders.training import TrainState, pack_state, train, unpack_state
 from tasks.open_models.factorised import materialise
+from tasks.open_models.steps import StepLoss, one_cycle
 from tasks.sequences.compact import read_compact
 from tasks.sequences.generation import continue_greedily
 from tests.unit.decoders.lessons_of import SETTINGS, TOKENS, decoder, lessons, material
