@@ -141,26 +141,33 @@ def take_rows(states: Float[Tensor, "batch token d"], rows: Tensor) -> Float[Ten
     return states.gather(1, rows[:, :, None].expand(-1, -1, states.shape[2]))
 
 
-def margins(parts: DecoderParts, states: Float[Tensor, "batch row d_model"], pairs: Tensor) -> Float[Tensor, "batch row"]:
+TokenRows = Callable[[Tensor], Tensor]
+"""Token ids -> their rows of the read-out matrix."""
+
+
+def margins(
+    parts: DecoderParts, states: Float[Tensor, "batch row d_model"], pairs: Tensor, token_rows: TokenRows | None = None
+) -> Float[Tensor, "batch row"]:
     """Logit of the first token of a pair minus logit of the second, read from final states, in float32 or finer.
 
     Args:
         parts: the decoder.
         states: final states h_final, as they enter `parts.final`.
         pairs: token ids [batch, row, 2]: target, near miss.
+        token_rows: of a decoder that reads out by another matrix than `parts.readout` holds; null: that one's.
     """
     precision = torch.promote_types(states.dtype, torch.float32)
     weights = {name: weight.to(precision) for name, weight in parts.final.named_parameters()}
     here = next(iter(weights.values())).device  # where a model is spread over devices, the last norm and the read-out may differ
     normed: Tensor = functional_call(parts.final, weights, (states.to(here, precision),))
-    rows = parts.token_rows(pairs.to(parts.readout.weight.device)).to(here, precision)  # type: ignore[arg-type]
+    rows = (token_rows or parts.token_rows)(pairs.to(parts.readout.weight.device)).to(here, precision)  # type: ignore[arg-type]
     bias: Tensor | None = getattr(parts.readout, "bias", None)
     offset = 0.0 if bias is None else (bias[pairs[..., 0].to(bias.device)] - bias[pairs[..., 1].to(bias.device)]).to(rows)
     return (normed * (rows[..., 0, :] - rows[..., 1, :])).sum(-1) + offset
 
 
 def margin_gradients(
-    parts: DecoderParts, states: Float[Tensor, "batch row d_model"], pairs: Tensor
+    parts: DecoderParts, states: Float[Tensor, "batch row d_model"], pairs: Tensor, token_rows: TokenRows | None = None
 ) -> tuple[Float[Tensor, "batch row"], Float[Tensor, "batch row d_model"]]:
     """The margins, and their gradients at the final states: through the last norm and two rows of the read-out, no further.
 
@@ -168,6 +175,6 @@ def margin_gradients(
     """
     with torch.enable_grad():
         leaf = states.detach().to(torch.promote_types(states.dtype, torch.float32)).requires_grad_()
-        margin = margins(parts, leaf, pairs)
+        margin = margins(parts, leaf, pairs, token_rows)
         (gradient,) = torch.autograd.grad(margin.sum(), leaf)
     return margin.detach(), gradient

@@ -3,7 +3,7 @@
 `watch_heads` puts it into a model. Nothing keeps a whole attention map longer than its layer lasts.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -128,13 +128,16 @@ class LayerRecord:
 
 
 @contextmanager
-def recording(parts: DecoderParts, rows: Tensor, consume: Callable[[LayerRecord], None]) -> Iterator[None]:
+def recording(
+    parts: DecoderParts, rows: Tensor, consume: Callable[[LayerRecord], None], layers: Collection[int] | None = None
+) -> Iterator[None]:
     """Hand every layer's record to `consume` while the model runs, one layer at a time.
 
     Args:
         parts: of a model that `watch_heads` has prepared.
         rows: positions [batch, row] of the queries; a position may stand there twice, to fill up.
         consume: takes what it needs; nothing of a record is kept for it.
+        layers: only these are recorded, and the others cost nothing; null: all.
     """
     states: list[Tensor] = []
 
@@ -143,6 +146,8 @@ def recording(parts: DecoderParts, rows: Tensor, consume: Callable[[LayerRecord]
 
     def tap(layer: int, call: Call, plain: Callable[[], Tensor]) -> Tensor:
         output = plain()
+        if layers is not None and layer not in layers:
+            return output
         here = rows.to(output.device)  # a model may be spread over devices, layer by layer
         outputs = output.gather(1, here[:, :, None, None].expand(-1, -1, *output.shape[2:])).transpose(1, 2)
         state = states[0].to(output.device)
