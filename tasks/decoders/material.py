@@ -78,7 +78,7 @@ def prepare(texts: Sequence[AnnotatedText], tokens: Mapping[int, str], settings:
     dev_count = min(max(round(settings.dev_frac * len(texts)), 1), len(texts) - 1)
     dev, train = (tuple(texts[place] for place in part) for part in (order[:dev_count], order[dev_count:]))
     vocabulary = choose_vocabulary(train, tokens, settings.max_labels, settings.max_words)
-    return Material(train, dev, vocabulary, make_tokenizer(vocabulary))
+    return Material(train, dev, vocabulary, make_tokenizer(vocabulary, settings.document_words))
 
 
 def token_vectors(labels: Vectors, words: Vectors) -> Float[Tensor, "token d_embedder"]:

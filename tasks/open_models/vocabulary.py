@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from schemas.errors import TrainingError
+from tasks.open_models.serving import compact_template
 from tasks.sequences.annotated import AnnotatedText
 from tasks.sequences.compact import END, MARKS
 
@@ -54,14 +55,22 @@ def choose_vocabulary(texts: Iterable[AnnotatedText], tokens: Mapping[int, str],
     return Vocabulary(chosen, tuple(tokens[label] for label in chosen), tuple(frequent))
 
 
-def make_tokenizer(vocabulary: Vocabulary) -> "PreTrainedTokenizerFast":
-    """A tokenizer that knows exactly these tokens, between white space; everything else is `<unk>`."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
+def make_tokenizer(vocabulary: Vocabulary, document_words: int) -> "PreTrainedTokenizerFast":
+    """A tokenizer that knows exactly these tokens, between white space; everything else is `<unk>`.
+
+    Args:
+        vocabulary: the tokens; if NFKC leaves all of them as they are, texts are read in that form.
+        document_words: words of a document that the chat template keeps.
+    """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     ids = {token: place for place, token in enumerate(vocabulary.tokens)}
     inner = Tokenizer(models.WordLevel(ids, unk_token=UNKNOWN))
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    compatible = normalizers.NFKC()
+    if all(compatible.normalize_str(token) == token for token in vocabulary.tokens):
+        inner.normalizer = compatible
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=inner,
         unk_token=UNKNOWN,
@@ -69,4 +78,5 @@ def make_tokenizer(vocabulary: Vocabulary) -> "PreTrainedTokenizerFast":
         eos_token=END,
         padding_side="left",
         clean_up_tokenization_spaces=False,
+        chat_template=compact_template(document_words),
     )

@@ -24,7 +24,7 @@ def test_choose_vocabulary_refuses_texts_without_a_label() -> None:
 
 
 def test_make_tokenizer_knows_its_tokens_and_no_others() -> None:
-    tokenizer = make_tokenizer(choose_vocabulary(texts(), TOKENS, 100, 100))
+    tokenizer = make_tokenizer(choose_vocabulary(texts(), TOKENS, 100, 100), 9)
     written = texts()[0].text
     ids = tokenizer(written)["input_ids"]
     assert tokenizer.unk_token_id not in ids
