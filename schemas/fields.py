@@ -62,6 +62,8 @@ FIDELITY_METRICS = (
     "format_frac",
 )
 """How a student reasons, beside what it answers; cutoff 0. Of these some may leave 0..1: `UNBOUNDED_METRICS`."""
+DECODER_STUDENT = "decoder-"
+"""What decoder students are called by as systems: this and their method."""
 UNBOUNDED_METRICS = (
     "las",
     "las_masked",

@@ -8,11 +8,12 @@ import polars as pl
 from schemas.config import EvaluateConfig
 from schemas.errors import ConfigError, EmptyTargetError
 from schemas.fields import SEGMENTS
-from tasks.evaluation.contrasts import contrast_pairs, contrast_rows
-from tasks.evaluation.intervals import metric_rows, resample_documents
+from tasks.evaluation.contrasts import contrast_pairs
 from tasks.evaluation.metrics import document_values
 from tasks.evaluation.propensity import inverse_propensities
 from tasks.evaluation.segments import count_train_documents, label_segments, segment_targets
+from tasks.intervals.contrasts import contrast_rows
+from tasks.intervals.resampling import metric_rows, resample_documents
 
 logger = logging.getLogger(__name__)
 

@@ -9,28 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-Values = NDArray[np.float64]
-"""Axes [document, column] or [seed, document, column]; a column is one metric at one k."""
+from tasks.intervals.resampling import DocumentValues, Values
 
 PerCutoff = Callable[[int], pl.Expr]
 
 PAIR = ("document_id", "label_id")
-
-
-@dataclass(frozen=True)
-class DocumentValues:
-    """The values of all systems on one set of documents.
-
-    `columns` are (metric, k); `seeds` and `numerators` ([seed, document, column]) go by system; `denominators`
-    ([document, column]) depend on the targets alone, so every system has the same.
-    """
-
-    columns: tuple[tuple[str, int], ...]
-    seeds: dict[str, tuple[int, ...]]
-    numerators: dict[str, Values]
-    denominators: Values
 
 
 @dataclass(frozen=True)

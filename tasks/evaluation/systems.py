@@ -6,13 +6,8 @@ import numpy as np
 import polars as pl
 
 from tasks.evaluation.metrics import PAIR
+from tasks.intervals.contrasts import SEEDLESS, TEACHER
 from tasks.labels.search import NO_LABEL, Ranking
-
-TEACHER = "teacher"
-LEXICAL = "lexical"
-EMBEDDING = "embedding"
-SEEDLESS = (TEACHER, LEXICAL, EMBEDDING)
-"""Systems that draw nothing: their only seed, 0, stands beside every seed of a student."""
 
 CANDIDATE = ("system", "seed", "document_id", "label_id", "score")
 
@@ -67,8 +62,13 @@ def list_seeds(predictions: pl.DataFrame) -> dict[str, tuple[int, ...]]:
 
     The teacher and the baselines are listed even where they predict nothing at all.
     """
+    return dict.fromkeys(SEEDLESS, (0,)) | seeds_of(predictions)
+
+
+def seeds_of(predictions: pl.DataFrame) -> dict[str, tuple[int, ...]]:
+    """The seeds of every system that predicts something, systems in order of their first row."""
     found = predictions.select("system", "seed").unique(maintain_order=True).group_by("system", maintain_order=True)
-    return dict.fromkeys(SEEDLESS, (0,)) | {str(name): tuple(sorted(part["seed"].to_list())) for (name,), part in found}
+    return {str(name): tuple(sorted(part["seed"].to_list())) for (name,), part in found}
 
 
 def rank_candidates(candidates: pl.DataFrame, filtered: pl.DataFrame, prediction_count: int) -> pl.DataFrame:

@@ -23,10 +23,10 @@ from tokenizers import Tokenizer
 from schemas.config import EmbedConfig, IngestConfig
 from schemas.refs import RunRef, StageInputs
 from tasks.datasets.task import ingest_dataset
-from tasks.evaluation.contrasts import contrast_rows
-from tasks.evaluation.intervals import Resamples, metric_rows, resample_documents
 from tasks.evaluation.leaderboard import split_targets
 from tasks.evaluation.metrics import document_values, find_hits
+from tasks.intervals.contrasts import contrast_rows
+from tasks.intervals.resampling import Resamples, metric_rows, resample_documents
 from tasks.labels.encoder import model_location
 from tasks.labels.fusion import fuse_rankings
 from tasks.labels.lexical import Bm25Index, LexicalIndex

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.evaluation.metrics import METRICS, DocumentValues, document_values, find_hits
+from tasks.evaluation.metrics import METRICS, document_values, find_hits
+from tasks.intervals.resampling import DocumentValues
 
 Lists = Mapping[str, Sequence[int]]
 

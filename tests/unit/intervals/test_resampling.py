@@ -3,7 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.evaluation.intervals import (
+from tasks.intervals.resampling import (
+    DocumentValues,
+    Values,
     draw_counts,
     metric_rows,
     percentile_interval,
@@ -11,7 +13,6 @@ from tasks.evaluation.intervals import (
     resample_documents,
     resample_seeds,
 )
-from tasks.evaluation.metrics import DocumentValues, Values
 
 
 def one_system(numerators: Values, denominators: Values | None = None) -> DocumentValues:
@@ -61,7 +62,7 @@ def test_resample_documents_draws_the_same_documents_for_all_systems() -> None:
 
 
 def test_resample_documents_in_blocks_has_every_resample(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.evaluation.intervals.BLOCK_CELLS", 30)
+    monkeypatch.setattr("tasks.intervals.resampling.BLOCK_CELLS", 30)
     found = resample_documents(one_system(np.random.default_rng(3).random((2, 9, 1))), 10, generator())
     assert found.resampled["s"].shape == (10, 2, 1)
     assert len(np.unique(found.resampled["s"][:, 0, 0])) == 10
@@ -76,7 +77,7 @@ def test_pool_documents_puts_each_document_in_one_group_of_equal_size() -> None:
 
 
 def test_resample_documents_in_groups_keeps_the_spread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.evaluation.intervals.MOST_UNITS", 2000)
+    monkeypatch.setattr("tasks.intervals.resampling.MOST_UNITS", 2000)
     values = np.random.default_rng(6).random((1, 20_000, 1))
     found = resample_documents(one_system(values), 1000, generator())
     assert found.document_count == 20_000
@@ -134,3 +135,11 @@ def test_metric_rows_interval_covers_the_true_mean_about_95_times_in_100() -> No
         row = metric_rows(found, "all", draws).row(0, named=True)
         held += row["ci_low"] <= 0.5 <= row["ci_high"]
     assert 178 <= held <= 199
+
+
+def test_metric_rows_keep_shares_within_0_and_1_and_leave_distances_as_they_are() -> None:
+    part = np.full((1, 5, 2), -0.5)
+    values = DocumentValues((("P", 1), ("las", 0)), {"s": (0,)}, {"s": part}, np.ones((5, 2)))
+    rows = metric_rows(resample_documents(values, 20, generator()), "all", generator())
+    assert rows["value"].to_list() == [0.0, -0.5]
+    assert rows["ci_high"].to_list() == [0.0, -0.5]

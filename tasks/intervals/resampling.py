@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from tasks.evaluation.metrics import DocumentValues, Values
+from schemas.fields import UNBOUNDED_METRICS
 
 BLOCK_CELLS = 4_000_000
 """Cells of one block of drawn counts (32 MB): memory stays flat however many resamples and documents there are."""
@@ -19,6 +20,23 @@ ROUNDING = 1e-12
 """Differences this small are rounding of sums in another order."""
 
 LOW, HIGH = 2.5, 97.5
+
+Values = NDArray[np.float64]
+"""Axes [document, column] or [seed, document, column]; a column is one metric at one k."""
+
+
+@dataclass(frozen=True)
+class DocumentValues:
+    """The values of all systems on one set of documents.
+
+    `columns` are (metric, k); `seeds` and `numerators` ([seed, document, column]) go by system; `denominators`
+    ([document, column]) depend on the targets alone, so every system has the same.
+    """
+
+    columns: tuple[tuple[str, int], ...]
+    seeds: dict[str, tuple[int, ...]]
+    numerators: dict[str, Values]
+    denominators: Values
 
 
 @dataclass(frozen=True)
@@ -122,14 +140,16 @@ def _system_rows(resamples: Resamples, system: str, segment: str, generator: np.
     seed_count = len(by_seed)
     value = by_seed.mean(axis=0)
     low, high = percentile_interval(resample_seeds(resamples.resampled[system], generator), value)
+    is_share = np.array([metric not in UNBOUNDED_METRICS for metric, _ in resamples.columns])
+    value, low, high = (np.where(is_share, np.clip(part, 0, 1), part) for part in (value, low, high))
     seed_sd = pl.Series(by_seed.std(axis=0, ddof=1) if seed_count > 1 else [None] * len(value), dtype=pl.Float64)
     return pl.DataFrame(
         {
             "metric": [metric for metric, _ in resamples.columns],
             "k": [k for _, k in resamples.columns],
-            "value": np.clip(value, 0, 1),
-            "ci_low": np.clip(low, 0, 1),
-            "ci_high": np.clip(high, 0, 1),
+            "value": value,
+            "ci_low": low,
+            "ci_high": high,
             "seed_sd": seed_sd,
         }
     ).with_columns(
