@@ -34,6 +34,7 @@ KINDS = {
     "mechanistic-no-p2": Kind(*_STUDENT, "final labels and phase 1: the teacher's shortlists"),
     "mechanistic-no-p1": Kind(*_STUDENT, "final labels and phase 2: the teacher's keep and drop steps"),
     "mechanistic": Kind(*_STUDENT, "final labels and both phases"),
+    "knn-gold": Kind("reference", "triangle", "known targets of the nearest train documents by TF-IDF, without a teacher"),
     "supervised": Kind("reference", "triangle", "the students' architecture trained on the known targets, without a teacher"),
 }
 OTHER = Kind("other", "square", "")

@@ -154,7 +154,7 @@ def test_evaluate_systems_writes_metrics_of_the_same_documents(stage: Stage) -> 
 def test_evaluate_systems_writes_contrasts_with_the_baseline(stage: Stage) -> None:
     contrasts = stage.written("out_contrasts").filter((pl.col("metric") == "P") & (pl.col("k") == 1))
     found = {str(s): d for s, d in contrasts.filter(pl.col("segment") == "all").select("system", "difference").iter_rows()}
-    assert found.keys() == {"teacher", "lexical", "embedding"}
+    assert found.keys() == {"teacher", "lexical", "embedding", "knn-gold"}
     assert found["teacher"] == pytest.approx(1 / 3 - 1 / 2)
     assert set(contrasts["segment"]) == {"all", "head", "tail", "unseen"}
 
@@ -190,5 +190,5 @@ def test_evaluate_systems_without_students_still_scores_the_rest(stage: Stage, c
     empty = put(stage.run, "students", "core_predictions", [])
     alone = Stage(stage.run, stage.inputs, empty)
     assert alone.written("out_contrasts").is_empty()
-    assert values(alone.written("out_metrics"), "P", 1).keys() == {"teacher", "lexical", "embedding"}
+    assert values(alone.written("out_metrics"), "P", 1).keys() == {"teacher", "lexical", "embedding", "knn-gold"}
     assert "no predictions of the baseline 'answers'" in caplog.text
