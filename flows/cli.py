@@ -280,6 +280,22 @@ def measure_heads(name: str, root: str, config: str | None, settings: list[str] 
 stage_command("distill", _load_distill, "Train students by method and seed, at equal budget.")
 
 
+@app.command("search", rich_help_panel=STAGES)
+def search_command(name: Name, root: Root = "data", config: Config = None, set: Set = None) -> None:
+    """Choose settings of encoder students: as many trials for every method, judged on teacher-labelled train documents."""
+    start(root)
+
+    def work() -> None:
+        from flows.search import search
+        from tasks.students.search.task import list_choices
+
+        output = search(name, root, config, set)
+        show_output(output)
+        show_lines(list_choices(output))
+
+    guarded(work)
+
+
 @app.command("evaluate", rich_help_panel=STAGES)
 def evaluate_command(name: Name, root: Root = "data", config: Config = None, set: Set = None) -> None:
     """All metrics of all systems on the test split, with intervals and paired contrasts."""

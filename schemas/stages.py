@@ -113,6 +113,8 @@ STAGES = {
             ("core_documents", "core_labels", "core_relevance", "core_traces", "core_shortlist", "core_steps", "core_answers"),
             ("label_index",),
             ("core_trials",),
+            ("chosen_settings",),
+            ("labels", "trials"),
         ),
         Stage(
             "search-decoder",
@@ -131,7 +133,8 @@ STAGES = {
             ),
             ("label_index",),
             ("core_trials",),
-            grounds=("labels", "sequences", "open_models"),
+            ("chosen_decoder_settings",),
+            ("labels", "sequences", "open_models", "trials"),
         ),
         Stage(
             "distill-decoder",
@@ -168,7 +171,7 @@ STAGES = {
             ),
             ("label_index", "decoder_students"),
             ("core_student_traces", "core_predictions", "core_trajectories", "out_metrics", "out_contrasts"),
-            grounds=("labels", "sequences", "open_models"),
+            grounds=("labels", "sequences", "open_models", "intervals"),
         ),
         Stage(
             "evaluate",
@@ -177,6 +180,7 @@ STAGES = {
             ("core_documents", "core_labels", "core_relevance", "core_traces", "core_shortlist", "core_answers"),
             ("label_index", "students"),
             ("core_predictions", "out_metrics", "out_contrasts"),
+            grounds=("labels", "intervals"),
             takes=("fidelity:core_predictions",),
         ),
     )

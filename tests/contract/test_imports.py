@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-GROUND_ROOMS = {"labels", "sequences", "open_models"}
+GROUND_ROOMS = {"labels", "sequences", "open_models", "intervals", "trials"}
 HTTP = {"openai", "aiohttp", "httpx", "httpx2", "starlette", "uvicorn", "requests", "urllib"}
 JUDGE = {"great_expectations", "pandas"}
 NEVER = {

@@ -103,12 +103,16 @@ def save_vectors(run: RunRef, labels_hash: str) -> Path:
     return path
 
 
-@pytest.fixture
-def stage(tmp_path: Path) -> Stage:
-    run = RunRef(root=str(tmp_path), run_id="r1", dataset="tiny", command="distill", config=PipelineConfig())
+def make_stage(root: Path) -> Stage:
+    run = RunRef(root=str(root), run_id="r1", dataset="tiny", command="distill", config=PipelineConfig())
     refs = tables(run)
     index = artifact_ref(run, "index", "label_index", save_vectors(run, refs["core_labels"].content_hash))
     return Stage(run, StageInputs(tables=refs, artifacts={"label_index": index}))
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    return make_stage(tmp_path)
 
 
 def folder(stage: Stage) -> Path:

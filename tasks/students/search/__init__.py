@@ -1,0 +1,1 @@
+"""Choosing settings of encoder students on the development part of train."""
