@@ -96,6 +96,11 @@ def head_blocks_dir(root: Path, dataset: str, key: str) -> Path:
     return root / "cache" / "heads" / checked_name(dataset) / key
 
 
+def signal_dir(root: Path, dataset: str, key: str) -> Path:
+    """A teacher's signals by document, by what they were made from."""
+    return root / "cache" / "signals" / checked_name(dataset) / key
+
+
 def trials_dir(root: Path, dataset: str, key: str) -> Path:
     """Finished trials of a search, by what they were made from."""
     return root / "cache" / "search" / checked_name(dataset) / key

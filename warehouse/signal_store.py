@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 
 from schemas.errors import StorageError
 from warehouse.atomic import write_atomically
-from warehouse.layout import checked_name
+from warehouse.layout import signal_dir
 
 Array = NDArray[Any]  # half, single, whole numbers and truths, by name
 Arrays = Mapping[str, Array]
@@ -33,6 +33,8 @@ OPEN_SHARDS = 256
 SHAPES = "/shapes"
 """After an array's name: its shape in each document."""
 SHARED = "shared"
+
+_map_file: Callable[..., Any] = safe_open  # its methods have no types
 DIGEST = "sha256"
 
 
@@ -99,7 +101,8 @@ class SignalStore:
         tensors: dict[str, Array] = {}
         for key in documents[0]:
             arrays = [np.asarray(one[key]) for one in documents]
-            tensors[key] = np.concatenate([one.ravel() for one in arrays])
+            spare = np.zeros(1, dtype=arrays[0].dtype)  # safetensors refuses an empty slice at the end
+            tensors[key] = np.concatenate([*(one.ravel() for one in arrays), spare])
             tensors[key + SHAPES] = np.array([one.shape for one in arrays], dtype=np.int64)
         path = self.folder / f"{name}.safetensors"
         _opened.cache_clear()
@@ -116,7 +119,7 @@ def open_signals(root: Path, dataset: str, made_from: Iterable[str], document_co
         document_count: how many documents have signals.
     """
     key = hashlib.sha256(json.dumps([*made_from, document_count, SHARD_DOCUMENTS]).encode()).hexdigest()
-    return SignalStore(root / "cache" / "signals" / checked_name(dataset) / key[:32], document_count)
+    return SignalStore(signal_dir(root, dataset, key[:32]), document_count)
 
 
 class _Shard:
@@ -125,7 +128,7 @@ class _Shard:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._file: Any = safe_open(path, framework="numpy")  # its methods have no types
+            self._file = _map_file(path, framework="numpy")
             names = self._file.keys()
             self.shapes = {name.removesuffix(SHAPES): self._file.get_tensor(name) for name in names if name.endswith(SHAPES)}
         except (OSError, SafetensorError) as exc:
