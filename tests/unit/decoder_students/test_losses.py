@@ -163,8 +163,8 @@ def test_parts_of_a_batch_add_up_to_the_whole(name: str) -> None:
     parts = []
     for at in range(BATCH):
         cut = slice(at, at + 1)
-        part = (PhaseSignals(*(getattr(s, f.name)[cut] for f in fields(s))) for s in (student, teacher))
-        parts.append(LOSSES[name](*part, PhaseRows(rows.is_row[cut], rows.is_key[cut])))
+        mine, theirs = (PhaseSignals(*(getattr(s, f.name)[cut] for f in fields(s))) for s in (student, teacher))
+        parts.append(LOSSES[name](mine, theirs, PhaseRows(rows.is_row[cut], rows.is_key[cut])))
     assert sum(part.total.item() for part in parts) == pytest.approx(whole.total.item(), rel=1e-12)
     assert sum(part.weight.item() for part in parts) == pytest.approx(whole.weight.item(), rel=1e-12)
 
