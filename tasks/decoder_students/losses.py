@@ -100,18 +100,12 @@ def interaction_weight(rows: PhaseRows, scale: Float[Tensor, " head"]) -> Tensor
     return _counted(rows, scale).sum().to(scale.dtype)
 
 
-def token_loss(logits: Float[Tensor, "target token"], targets: Int[Tensor, " target"]) -> Weighted:
-    """Cross entropy of the next token, in nats, mean over targets; without a target 0."""
-    values = torch.nn.functional.cross_entropy(_at_least_float32(logits), targets, reduction="sum")
-    return Weighted(values, values.new_tensor(len(targets)))
-
-
 def distribution_loss(
     logits: Float[Tensor, "target token"], top_ids: Int[Tensor, "target k"], top_log_probs: Float[Tensor, "target k"]
 ) -> Weighted:
     """KL(teacher || student) over the teacher's k likeliest tokens, in nats, mean over targets; 0 or above.
 
-    Both sides are scaled to sum 1 over these tokens, so k = 1 teaches nothing, and tokens outside are left to `token_loss`.
+    Both sides are scaled to sum 1 over these tokens, so k = 1 teaches nothing, and tokens outside are left to the cross entropy.
 
     Args:
         logits: the student's, before the tokens to predict.

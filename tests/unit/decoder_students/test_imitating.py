@@ -46,7 +46,7 @@ def losses(student: PhaseSignals, teacher: PhaseSignals, rows: PhaseRows, scale:
 
 
 def of_both_phases(student: PreTrainedModel, taught: TeacherBatch, scales: tuple[torch.Tensor, ...]) -> dict[str, torch.Tensor]:
-    found = {}
+    found: dict[str, torch.Tensor] = {}
     teachers = (taught.phase1, taught.phase2)
     for name, (rows, own), teacher, scale in zip(("p1", "p2"), observed(student), teachers, scales, strict=True):
         found |= {f"{name} {term}": loss.mean for term, loss in losses(own, teacher, rows, scale).items()}

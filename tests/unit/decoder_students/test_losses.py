@@ -15,7 +15,6 @@ from tasks.decoder_students.losses import (
     interaction_weight,
     reading_loss,
     reading_weight,
-    token_loss,
     write_loss,
     write_weight,
 )
@@ -299,19 +298,20 @@ def test_interaction_loss_leaves_out_heads_that_have_no_scale() -> None:
     assert gradients(student)[2][:, 1].abs().max() == 0.0
 
 
-def test_token_loss_is_the_mean_surprise_at_the_targets() -> None:
-    probabilities = torch.tensor([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]])
-    loss = token_loss(probabilities.log(), torch.tensor([1, 2]))
-    assert loss.mean.item() == pytest.approx((math.log(4) - math.log(0.8)) / 2, rel=1e-6)
-    assert loss.weight == 2
-
-
-def test_token_and_distribution_loss_without_targets_are_zero() -> None:
+def test_distribution_loss_without_targets_is_zero() -> None:
     logits = torch.zeros(0, 7, requires_grad=True)
-    ids = torch.zeros(0, 3, dtype=torch.int64)
-    for loss in (token_loss(logits, ids[:, 0]), distribution_loss(logits, ids, torch.zeros(0, 3))):
-        backward(loss.mean)
-        assert (loss.mean.item(), loss.weight.item()) == (0.0, 0.0)
+    loss = distribution_loss(logits, torch.zeros(0, 3, dtype=torch.int64), torch.zeros(0, 3))
+    backward(loss.mean)
+    assert (loss.mean.item(), loss.weight.item()) == (0.0, 0.0)
+
+
+def test_distribution_loss_is_a_mean_over_targets() -> None:
+    logits = torch.randn(2, 5, generator=torch.Generator().manual_seed(0))
+    ids, log_probs = torch.tensor([[0, 3], [2, 1]]), torch.tensor([[-0.5, -1.0], [-0.1, -4.0]])
+    both = distribution_loss(logits, ids, log_probs)
+    apart = [distribution_loss(logits[at : at + 1], ids[at : at + 1], log_probs[at : at + 1]) for at in range(2)]
+    assert both.weight == 2
+    assert both.mean.item() == pytest.approx(sum(one.mean.item() for one in apart) / 2, rel=1e-6)
 
 
 def test_distribution_loss_is_zero_where_the_student_agrees_on_the_teachers_tokens() -> None:
@@ -347,15 +347,16 @@ def test_distribution_loss_gives_a_token_that_the_teacher_excludes_no_share() ->
     assert logits.grad.isfinite().all()
 
 
-def test_losses_of_logits_have_the_gradient_of_finite_differences() -> None:
+def test_distribution_loss_has_the_gradient_of_finite_differences() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(3, 6, generator=generator, dtype=torch.float64, requires_grad=True)
     top = torch.randn(3, 6, generator=generator, dtype=torch.float64).log_softmax(-1).topk(3)
-    assert torch.autograd.gradcheck(lambda x: token_loss(x, torch.tensor([0, 5, 2])).mean, [logits])
     assert torch.autograd.gradcheck(lambda x: distribution_loss(x, top.indices, top.values).mean, [logits])
 
 
-def test_losses_of_logits_are_summed_in_float32_when_the_model_is_in_half() -> None:
-    logits = torch.randn(200, 50, generator=torch.Generator().manual_seed(0)).bfloat16()
-    targets = torch.arange(200) % 50
-    assert token_loss(logits, targets).mean.item() == pytest.approx(token_loss(logits.float(), targets).mean.item(), rel=1e-6)
+def test_distribution_loss_is_summed_in_float32_when_the_model_is_in_half() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(200, 50, generator=generator).bfloat16()
+    top = torch.randn(200, 50, generator=generator).log_softmax(-1).topk(4)
+    half, whole = (distribution_loss(one, top.indices, top.values).mean.item() for one in (logits, logits.float()))
+    assert half == pytest.approx(whole, rel=1e-6)
