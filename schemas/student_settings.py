@@ -25,6 +25,9 @@ class DistillConfig(Section):
         150, ge=1, description="Optimiser steps of the shortlister: 2 to 5 passes of train (8 overfit)."
     )
     refiner_steps: int = Field(200, ge=1, description="Optimiser steps of the refiner; 400 gave the same.")
+    max_cpu_s: float | None = Field(
+        None, gt=0, description="Train each student for so many CPU seconds instead: steps are what fits. Null: the steps above."
+    )
     batch_size: int = Field(32, ge=2, description="Documents a step.")
     learning_rate: float = Field(2e-3, gt=0, description="Peak of a one-cycle schedule.")
     weight_decay: float = Field(0.01, ge=0, description="AdamW.")

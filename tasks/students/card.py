@@ -23,7 +23,7 @@ orders the best {shortlist_size}. It learnt from {learnt}.
 | training documents | {document_count:,} ({left_out_count:,} more had no usable trace) |
 | development documents | {dev_document_count:,}, part of train, never trained on |
 | trained numbers | {parameter_count:,} |
-| steps | {shortlister_steps} shortlister, {refiner_steps} refiner, {batch_size} documents each |
+| steps | {shortlister_steps} shortlister, {refiner_steps} refiner, {batch_size} documents each{why_so_many} |
 | peak learning rate, weight decay | {learning_rate:g}, {weight_decay:g} |
 | temperature at the start | {temperature:g} |
 | weight of phase 1, of phase 2 | {lambda_p1:g}, {lambda_p2:g} (only where the method has the phase) |
@@ -63,6 +63,7 @@ def write_card(description: StudentDescription) -> str:
     """The card as Markdown."""
     metrics = "\n".join(f"- {name}: {value:.3f}" for name, value in description.dev_metrics.items())
     values = description.model_dump() | {
+        "why_so_many": "" if description.max_cpu_s is None else f"; as many as fit {description.max_cpu_s:g} CPU seconds",
         "learnt": LEARNT[description.system],
         "metrics": metrics or "None of them has a known target.",
         "calibration": describe_calibration(description.calibration, description.system),

@@ -52,6 +52,7 @@ class StudentDescription(BaseModel):
     shortlist_size: int
     shortlister_steps: int
     refiner_steps: int
+    max_cpu_s: float | None = None
     batch_size: int
     learning_rate: float
     weight_decay: float | None = None

@@ -40,7 +40,7 @@ from tasks.students.supervision import (
     gold_supervision,
     read_supervision,
 )
-from tasks.students.training import train_student
+from tasks.students.training import last_step, train_student
 from warehouse.checkpoints import (
     is_student,
     keep_only,
@@ -58,8 +58,7 @@ logger = logging.getLogger(__name__)
 DEV_COUNT = 10
 DESCRIBED_SETTINGS = (
     "shortlist_size",
-    "shortlister_steps",
-    "refiner_steps",
+    "max_cpu_s",
     "batch_size",
     "learning_rate",
     "weight_decay",
@@ -262,6 +261,8 @@ def make_student(room: Workroom, material: Material, plan: Plan) -> None:
         dev_document_count=len(dev),
         dev_metrics=metrics,
         parameter_count=parameter_count(student),
+        shortlister_steps=last_step(losses, "shortlister"),
+        refiner_steps=last_step(losses, "refiner"),
         train_cpu_s=time.thread_time() - started,
         remembered_uids=uids,
         precision=room.embed.precision,

@@ -4,7 +4,7 @@ Every method has the same networks, steps, batches and order of documents; only 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ from tasks.students.matrices import Matrix, dense_rows
 from tasks.students.methods import Phases
 from tasks.students.networks import Refiner, Shortlister
 from tasks.students.supervision import Supervision
+from tasks.students.time_budget import SHORTLISTER_SHARE, TimeBudget
 
 FOLDS = 2
 """The refiner learns from lists of shortlisters trained without the document: its own would be too sure of itself."""
@@ -72,21 +73,30 @@ def train_student(
         texts: training documents.
         supervision: of the same documents, each with an answer.
         label_vectors: unit vectors [label, d_model].
-        settings: steps, batch size, rates and weights.
+        settings: steps, or the CPU seconds they must fit in, batch size, rates and weights.
         phases: which terms of the loss there are.
         seed: draws weights, batches and folds; the same seed gives the same student to the bit.
 
     Raises:
-        TrainingError: a loss is not finite.
+        TrainingError: a loss is not finite, or no step fits in the CPU seconds.
     """
+    budget = None if settings.max_cpu_s is None else TimeBudget(settings.max_cpu_s)
     memory = remember(texts.vectors, texts.counts, supervision.grades, supervision.answers)
     evidence = gather_evidence(memory, texts.vectors, texts.counts, texts.wording, is_training=True)
     lesson = Lesson(texts, supervision, evidence, label_vectors)
     everything = np.arange(len(texts.vectors))
+    if budget is not None:
+        fitting = budget.steps(
+            lambda count: train_shortlister(lesson, everything, count, settings, phases, seed), SHORTLISTER_SHARE, FOLDS
+        )
+        settings = settings.model_copy(update={"shortlister_steps": fitting})
     shortlister, steps = train_shortlister(lesson, everything, settings.shortlister_steps, settings, phases, seed)
     candidates = list_unseen(lesson, settings, phases, seed)
     features = candidate_features(candidates, texts, evidence, label_vectors, memory, is_training=True)
-    refiner, more = train_refiner(lesson, candidates, features, settings, phases, seed)
+    refiner_steps = settings.refiner_steps
+    if budget is not None:
+        refiner_steps = budget.steps(lambda count: train_refiner(lesson, candidates, features, count, settings, phases, seed))
+    refiner, more = train_refiner(lesson, candidates, features, refiner_steps, settings, phases, seed)
     return Student(shortlister, refiner, memory), steps + more
 
 
@@ -149,6 +159,7 @@ def train_refiner(
     lesson: Lesson,
     candidates: Candidates,
     features: NDArray[np.float32],
+    step_count: int,
     settings: DistillConfig,
     phases: Phases,
     seed: int,
@@ -175,8 +186,13 @@ def train_refiner(
             terms.append(Term("verdict_loss", settings.lambda_p2, verdicts))
         return terms
 
-    batches = draw_batches(len(features), settings.batch_size, settings.refiner_steps, seed)
+    batches = draw_batches(len(features), settings.batch_size, step_count, seed)
     return refiner, _optimise("refiner", refiner, losses, batches, settings)
+
+
+def last_step(losses: Sequence[StepLoss], component: str) -> int:
+    """Steps that a part of a student was trained for; the loss of the last one is always kept."""
+    return 1 + max(loss.train_step for loss in losses if loss.component == component)
 
 
 def draw_batches(count: int, batch_size: int, step_count: int, seed: int) -> NDArray[np.int64]:

@@ -182,6 +182,16 @@ def test_train_students_with_an_override_trains_only_that_method_anew(stage: Sta
     assert "| peak learning rate, weight decay | 0.002, 0.2 |" in (folder(stage) / "mechanistic-seed0" / "README.md").read_text()
 
 
+def test_train_students_for_seconds_says_which_steps_were_reached(stage: Stage) -> None:
+    steps = read_table(stage.train(ONE_METHOD.model_copy(update={"max_cpu_s": 3.0})).tables[0])
+    found = load_description(folder(stage) / "mechanistic-seed0", StudentDescription)
+    reached = dict(steps.group_by("component").agg(pl.col("train_step").max() + 1).iter_rows())
+    assert reached == {"shortlister": found.shortlister_steps, "refiner": found.refiner_steps}
+    assert found.shortlister_steps > DISTILL.shortlister_steps
+    card = (folder(stage) / "mechanistic-seed0" / "README.md").read_text()
+    assert f"{found.refiner_steps} refiner, 8 documents each; as many as fit 3 CPU seconds" in card
+
+
 def test_train_students_without_traces_says_how_many_there_are(stage: Stage) -> None:
     empty = {name: put(stage.run, name, []) for name in trace_rows()}
     bare = Stage(stage.run, StageInputs(tables={**stage.inputs.tables, **empty}, artifacts=stage.inputs.artifacts))
