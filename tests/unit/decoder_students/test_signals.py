@@ -234,6 +234,16 @@ def test_without_likeliest_tokens_none_are_kept() -> None:
     assert cached(tiny_decoder("gpt2"), top=0).likeliest is None
 
 
+def test_likeliest_tokens_are_kept_without_any_head() -> None:
+    none = PhaseHeads((), ())
+    parts = watch_heads(tiny_decoder("gpt2"))
+    documents = teacher_signals(parts, SEQUENCES, none, 0, 2, 5)
+    found = read_batch(documents, teacher_slices(parts, none), none, none)
+    assert found.phase1.writes.shape == (3, 0, 7, 24)
+    assert found.likeliest is not None
+    assert found.likeliest.is_row.sum() == sum(len(trace_rows(one)) for one in SEQUENCES)
+
+
 def test_interaction_scale_is_the_root_mean_square_over_rows_that_count() -> None:
     model = tiny_decoder("gpt2")
     parts = watch_heads(model)

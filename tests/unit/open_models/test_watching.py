@@ -55,6 +55,17 @@ def test_recording_changes_no_logit(family: str) -> None:
         assert torch.equal(run(model, tokens, mask), plain)
 
 
+def test_recording_some_layers_hands_over_these_only() -> None:
+    model, (tokens, mask) = tiny_decoder("llama"), batch()
+    found: list[LayerRecord] = []
+    parts = watch_heads(model)
+    with recording(parts, ROWS, found.append, {2}):
+        run(model, tokens, mask)
+    (record,) = found
+    assert record.layer == 2
+    assert torch.equal(record.attention, records(model, parts, tokens, mask)[2].attention)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_recording_equals_the_attention_maps_of_the_eager_model(family: str) -> None:
     model, (tokens, mask) = tiny_decoder(family), batch()
