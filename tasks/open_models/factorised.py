@@ -1,6 +1,7 @@
 """A small Llama whose token table is a map of sentence-embedder vectors plus what each token learns of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -36,9 +37,13 @@ class FactorisedDecoder(nn.Module):
         self.register_buffer("vectors", vectors, persistent=False)
         self.map = nn.Linear(vectors.shape[1], body.config.hidden_size, bias=False)
         nn.init.normal_(self.map.weight, std=PRIOR_SD)
+        self.kept: Tensor | None = None
+        """The table as `keeping_table` holds it."""
 
     def table(self) -> Float[Tensor, "token d_model"]:
         """The table of tokens, in and out."""
+        if self.kept is not None:
+            return self.kept
         mapped: Tensor = self.map(self.vectors)
         own: Tensor = self.body.model.embed_tokens.weight
         return mapped + own
@@ -49,6 +54,16 @@ class FactorisedDecoder(nn.Module):
         states = self.body.model(inputs_embeds=nn.functional.embedding(token_ids, table), use_cache=False).last_hidden_state
         logits: Tensor = states.flatten(0, 1)[rows] @ table.T
         return logits
+
+
+@contextmanager
+def keeping_table(decoder: FactorisedDecoder) -> Iterator[None]:
+    """Make the table once for all that is done within; the weights must not change there."""
+    decoder.kept = decoder.table()
+    try:
+        yield
+    finally:
+        decoder.kept = None
 
 
 @dataclass(frozen=True)

@@ -51,21 +51,19 @@ class LoadedModel:
         return 0 if known is None else int(known)
 
 
-def check_folder(path: Path) -> None:
-    """Refuse a folder that holds no decoder.
+def check_folder(path: Path, setting: str = "heads.model") -> None:
+    """Refuse a folder that holds no decoder; `setting` names it.
 
     Raises:
         ConfigError: it is not there, or has no configuration, weights or fast tokenizer.
     """
     if not path.is_dir():
-        raise ConfigError(
-            f"heads.model = {str(path)!r}: there is no such folder; `decoder` or a local Hugging Face folder is needed"
-        )
+        raise ConfigError(f"{setting} = {str(path)!r}: there is no such folder; a local Hugging Face folder is needed")
     missing = [name for name in ("config.json", TOKENIZER) if not (path / name).is_file()]
     missing += [] if any(found for pattern in WEIGHTS for found in path.glob(pattern)) else ["weights (*.safetensors)"]
     if missing:
         raise ConfigError(
-            f"heads.model = {str(path)!r}: {', '.join(missing)} missing; a folder as `save_pretrained` of model and fast "
+            f"{setting} = {str(path)!r}: {', '.join(missing)} missing; a folder as `save_pretrained` of model and fast "
             "tokenizer writes it is needed, nothing is downloaded"
         )
 

@@ -1,0 +1,29 @@
+"""What students are trained on: the device, and the most memory that was taken."""
+
+import resource
+import sys
+
+import torch
+
+from schemas.errors import ConfigError
+from schemas.student_settings import DecoderStudentsConfig
+
+
+def device_of(settings: DecoderStudentsConfig) -> torch.device:
+    """The device that is trained on.
+
+    Raises:
+        ConfigError: the settings ask for one that is not there.
+    """
+    has_cuda = torch.cuda.is_available()
+    if settings.device == "cuda" and not has_cuda:
+        raise ConfigError("decoder_students.device = 'cuda', but torch finds no CUDA device; set it to auto or cpu")
+    return torch.device("cuda" if has_cuda and settings.device != "cpu" else "cpu")
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most bytes so far: of tensors on a CUDA device, else of the whole process."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes there, else kilobytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
