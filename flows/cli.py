@@ -163,6 +163,12 @@ def _load_decoder() -> Callable[..., Any]:
     return decoder
 
 
+def _load_distill_decoder() -> Callable[..., Any]:
+    from flows.distill_decoder import distill_decoder
+
+    return distill_decoder
+
+
 def _load_distill() -> Callable[..., Any]:
     from flows.distill import distill
 
@@ -278,6 +284,7 @@ def measure_heads(name: str, root: str, config: str | None, settings: list[str] 
 
 
 stage_command("distill", _load_distill, "Train students by method and seed, at equal budget.")
+stage_command("distill-decoder", _load_distill_decoder, "Train decoders that write the trace, on the tokens and on what heads do.")
 
 
 @app.command("search", rich_help_panel=STAGES)
