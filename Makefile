@@ -1,9 +1,9 @@
-# demo, test, check and bench each set themselves up first: a virtual environment in .venv, installed from PyPI.
+# demo, test, check, bench and benchmark each set themselves up first: a virtual environment in .venv, installed from PyPI.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test check bench clean install
+.PHONY: demo test check bench benchmark clean install
 
 demo: install
 	$(BIN)/ctd run
@@ -18,6 +18,10 @@ check: install
 
 bench: install
 	$(BIN)/python -m pytest -m bench tests/bench -s
+
+# An hour on 2 cores; interrupted or run again, it goes on from what is done. ARGS="--only encoder" and others: --help lists them.
+benchmark: install
+	$(BIN)/python -m tests.bench.benchmark $(ARGS)
 
 install: $(INSTALLED)
 

@@ -25,7 +25,7 @@ def test_every_stage_has_a_command_and_a_flow() -> None:
     assert all((ROOT / "flows" / f"{stage.replace('-', '_')}.py").exists() for stage in STAGES)
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "check", "bench"])
+@pytest.mark.parametrize("target", ["demo", "test", "check", "bench", "benchmark"])
 def test_makefile_has_the_targets(target: str) -> None:
     assert re.search(rf"^{target}: install$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
 

@@ -1,0 +1,99 @@
+"""What the benchmark runs: datasets with the slice that is taken, the stages of each part, and the variants of sensitivity."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+ROOT = Path(__file__).parents[3]
+SETTINGS = Path(__file__).parent
+SAMPLE = "debian-seealso-small"
+SHARED = ROOT.parent / "shared" / "data"
+
+Part = Literal["encoder", "decoder", "sensitivity"]
+PARTS: tuple[Part, ...] = get_args(Part)
+
+FIRST = ("ingest", "index", "trace", "parse")
+STAGES: dict[Part, tuple[str, ...]] = {
+    "encoder": (*FIRST, "distill", "evaluate"),
+    "decoder": (*FIRST, "decoder", "heads", "distill-decoder", "fidelity", "distill", "evaluate"),
+    "sensitivity": (*FIRST, "distill", "evaluate"),
+}
+"""The stage `evaluate` reads encoder students, so the decoder part trains them too."""
+
+TAGGING = "tag"
+"""Not a stage: the speed of tagging, after the encoder part."""
+TAGGING_FIGURES = "tagging.json"
+"""What was measured of it, below a data root."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset and how much of it is taken; None takes a split whole."""
+
+    name: str
+    train_count: int | None
+    test_count: int | None
+
+
+DATASETS = (
+    Dataset("debian-seealso", 4000, 1000),
+    Dataset("debian-tags", 6000, 1000),
+    Dataset(SAMPLE, None, None),
+)
+"""Longest first: two run side by side, a core each."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The sample with other settings of the teacher, under a name of its own."""
+
+    name: str
+    group: str
+    settings: tuple[str, ...]
+
+
+def _errors(miss: float, flip: float) -> tuple[str, ...]:
+    return (f"teacher.stand_in.miss_rate={miss}", f"teacher.stand_in.flip_rate={flip}")
+
+
+VARIANTS = (
+    Variant("errors-none", "the teacher's errors", _errors(0.0, 0.0)),
+    Variant("errors-usual", "the teacher's errors", _errors(0.1, 0.05)),
+    Variant("errors-many", "the teacher's errors", _errors(0.4, 0.2)),
+    Variant("traces-500", "traces of train documents", ("teacher.max_documents=500",)),
+    Variant("traces-1000", "traces of train documents", ("teacher.max_documents=1000",)),
+    Variant("traces-2000", "traces of train documents", ("teacher.max_documents=2000",)),
+)
+VARIANT_SETTINGS = (
+    'distill.methods=["answers", "mechanistic"]',
+    "distill.seeds=[0,1,2]",
+    "distill.has_supervised_reference=false",
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage of one dataset."""
+
+    dataset: str
+    stage: str
+    settings: tuple[str, ...] = ()
+
+
+def variant_dataset(variant: Variant) -> str:
+    """The name a variant of the sample goes by in the warehouse."""
+    return f"{SAMPLE}.{variant.name}"
+
+
+def plan_steps(name: str, parts: tuple[Part, ...]) -> list[Step]:
+    """The steps of one dataset in order, each once; only the sample has variants."""
+    steps = [Step(name, stage) for part in parts if part != "sensitivity" for stage in STAGES[part]]
+    if "encoder" in parts:
+        steps.append(Step(name, TAGGING))
+    if "decoder" in parts and "encoder" in parts:
+        steps = [Step(name, stage) for stage in (*STAGES["decoder"], TAGGING)]
+    if "sensitivity" in parts and name == SAMPLE:
+        for variant in VARIANTS:
+            settings = (*VARIANT_SETTINGS, *variant.settings)
+            steps += [Step(variant_dataset(variant), stage, settings) for stage in STAGES["sensitivity"]]
+    return list(dict.fromkeys(steps))

@@ -1,0 +1,48 @@
+"""What the tables are drawn from: SQL over the warehouse, nothing else."""
+
+from pathlib import Path
+
+from warehouse.duck import query_warehouse
+
+Rows = list[dict[str, object]]
+
+_PUBLISHED = """join published p on p.dataset = m.dataset and p.run_id = m.run_id and p."table" = '{table}'
+  and p.stage in ('evaluate', 'fidelity')"""
+
+METRICS = f"""
+select m.dataset, m.system, m.metric, m.k, m.segment, m.value, m.ci_low, m.ci_high, m.document_count, m.seed_count, m.seed_sd
+from out_metrics m {_PUBLISHED.format(table="out_metrics")}
+where m.dataset = '{{dataset}}' and m.split = 'test'
+  and (m.k = 0 or (m.metric, m.k) in (('P', 1), ('P', 5), ('R', 10), ('R', 100), ('PSP', 5)))
+group by all order by m.system, m.metric, m.k, m.segment"""
+
+CONTRASTS = f"""
+select m.dataset, m.system, m.baseline, m.metric, m.k, m.segment, m.difference, m.ci_low, m.ci_high, m.p_value, m.document_count,
+       m.seed_count
+from out_contrasts m {_PUBLISHED.format(table="out_contrasts")}
+where m.dataset = '{{dataset}}'
+  and (m.k = 0 or (m.metric, m.k) in (('P', 1), ('P', 5), ('R', 10), ('R', 100), ('PSP', 5)))
+group by all order by m.system, m.baseline, m.metric, m.k, m.segment"""
+
+COUNTS = """
+select (select count(*) from core_documents where dataset = '{dataset}' and split = 'train') as train_documents,
+       (select count(*) from core_documents where dataset = '{dataset}' and split = 'test') as test_documents,
+       (select count(*) from core_labels where dataset = '{dataset}') as labels,
+       (select count(distinct document_id) from core_traces where dataset = '{dataset}' and split = 'train' and variant = 'both')
+           as train_traces"""
+
+TOKENS = """
+select avg(prompt_tokens) as prompt_tokens, avg(completion_tokens) as completion_tokens, count(*) as traces
+from traces where dataset = '{dataset}' and variant = 'both' and sample_index = 0"""
+
+DATASETS = "select distinct dataset from published where stage = 'evaluate' order by dataset"
+
+
+def ask(root: Path, query: str, dataset: str) -> Rows:
+    """The rows of one of these queries for one dataset."""
+    return query_warehouse(root, query.format(dataset=dataset)).to_dicts()
+
+
+def evaluated_datasets(root: Path) -> list[str]:
+    """The datasets of a root that were evaluated."""
+    return [str(name) for name in query_warehouse(root, DATASETS)["dataset"]]
