@@ -284,7 +284,7 @@ def measure_heads(name: str, root: str, config: str | None, settings: list[str] 
 
 
 stage_command("distill", _load_distill, "Train students by method and seed, at equal budget.")
-stage_command("distill-decoder", _load_distill_decoder, "Train decoders that write the trace, on its tokens and on what heads do.")
+stage_command("distill-decoder", _load_distill_decoder, "Train decoders that write traces, on tokens and on what heads do.")
 
 
 @app.command("search", rich_help_panel=STAGES)
