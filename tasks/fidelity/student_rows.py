@@ -8,7 +8,7 @@ import polars as pl
 from jaxtyping import Int
 
 from tasks.fidelity.simulators import Kernel, Simulated, mask_labels, name_words, simulate
-from tasks.fidelity.writing import (
+from tasks.open_models.read_out import (
     Speaker,
     is_whole,
     next_labels,

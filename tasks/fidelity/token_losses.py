@@ -7,8 +7,8 @@ import polars as pl
 import torch
 from torch import nn
 
-from tasks.fidelity.writing import Speaker
 from tasks.open_models.lessons import Lesson, make_batch, make_lesson
+from tasks.open_models.read_out import Speaker
 from tasks.sequences.batches import by_length
 from tasks.sequences.tokens import TokenSequence
 

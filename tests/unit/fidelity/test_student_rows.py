@@ -10,7 +10,7 @@ from tasks.fidelity.student_rows import (
     simulated_of,
     write_and_rank,
 )
-from tasks.fidelity.writing import make_speaker
+from tasks.open_models.read_out import make_speaker
 from tests.support.planted_decoder import planted_decoder
 from tests.support.planted_stage import NAMES, tokenizer
 

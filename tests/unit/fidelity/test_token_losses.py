@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from tasks.fidelity.token_losses import document_losses
-from tasks.fidelity.writing import make_speaker
+from tasks.open_models.read_out import make_speaker
 from tests.support.planted_decoder import planted_decoder, planted_sequence
 from tests.support.planted_stage import NAMES, tokenizer
 

@@ -3,8 +3,8 @@ import polars as pl
 import pytest
 
 from tasks.fidelity.trajectories import distances, mean_tracks, student_track
-from tasks.fidelity.writing import read_written
 from tasks.open_models.own_traces import TRACK
+from tasks.open_models.read_out import read_written
 from tasks.open_models.spoken import Meaning
 
 NAMES = {0: "map", 1: "game"}

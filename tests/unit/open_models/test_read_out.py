@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from schemas.errors import ModelRefusedError
-from tasks.fidelity.writing import (
+from tasks.open_models.read_out import (
     Speaker,
     is_whole,
     make_speaker,
