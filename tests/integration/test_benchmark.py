@@ -11,6 +11,7 @@ from tests.bench.benchmark import slices
 from tests.bench.benchmark.costs import Cost, Costs
 from tests.bench.benchmark.pages import benchmark_page, percent
 from tests.bench.benchmark.plan import DATASETS, SAMPLE, SETTINGS, VARIANT_SETTINGS, VARIANTS, Dataset, Step, plan_steps
+from tests.bench.benchmark.step_costs import beside_cot
 from tests.bench.benchmark.working import remaining
 from tests.support.runs import tiny_lf, tiny_run
 from warehouse.parquet import read_table
@@ -67,6 +68,14 @@ def test_remaining_says_what_was_never_measured() -> None:
     assert remaining([60.0, None]) == "2 steps left, 1 of them never measured"
 
 
+def test_beside_cot_pairs_students_of_one_seed() -> None:
+    taken = {("cot", 0): 100.0, ("cot", 1): 200.0, ("mechanistic", 0): 150.0, ("mechanistic", 1): 240.0, ("answers", 2): 10.0}
+    rows = [{"method": method, "seed": seed, "cpu_ms_a_step": cost} for (method, seed), cost in taken.items()]
+    found = beside_cot(rows)
+    assert found["mechanistic"] == pytest.approx((195.0, 1.35, 1.2, 1.5))
+    assert "answers" not in found
+
+
 def test_percent_shows_value_and_interval() -> None:
     assert percent({"value": 0.2, **ROW}) == "20.0 [10.0, 30.0]"
     assert percent({"difference": 0.2, **ROW}, "difference") == "+20.0 [10.0, 30.0]"
@@ -78,8 +87,8 @@ def test_benchmark_page_shows_systems_and_leaves_out_what_was_not_measured() -> 
     counts = {"train_documents": 2000, "train_traces": 1990, "test_documents": 500, "labels": 5000}
     nothing = dict.fromkeys(("teacher_tokens_in", "teacher_tokens_out", "teacher_usd", "student_core_hours", "student_usd"))
     part = {
-        "counts": {SAMPLE: counts}, "metrics": [{"system": "answers", **value}], "contrasts": [], "costs": {}, "tokens": {},
-        "tagging": None, "million": nothing,
+        "counts": {SAMPLE: counts}, "metrics": [{"system": "answers", **value}], "contrasts": [], "costs": {}, "steps": [],
+        "tokens": {}, "tagging": None, "million": nothing,
     }  # fmt: skip
     page = benchmark_page({"datasets": {SAMPLE: part}})
     assert "| answers | 20.0 [10.0, 30.0] | - |" in page

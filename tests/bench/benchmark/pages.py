@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tests.bench.benchmark.plan import SAMPLE, TAGGING, VARIANTS, variant_dataset
+from tests.bench.benchmark.step_costs import beside_cot
 
 Found = dict[str, Any]
 """What `tables.collect` gives, as JSON has it."""
@@ -52,7 +53,7 @@ def dataset_lines(name: str, part: Found) -> list[str]:
         "",
     ]
     metrics, contrasts = ({key(row): row for row in part[kind] if row["dataset"] == name} for kind in ("metrics", "contrasts"))
-    lines += encoder_lines(metrics, contrasts) + decoder_lines(metrics, contrasts)
+    lines += encoder_lines(metrics, contrasts) + decoder_lines(metrics, contrasts) + step_lines(part["steps"])
     if name == SAMPLE:
         lines += sensitivity_lines(part)
     return lines + speed_lines(part) + cost_lines(part["costs"].get(name, {}))
@@ -156,6 +157,17 @@ def decoder_lines(metrics: Rows, contrasts: Rows) -> list[str]:
     return lines
 
 
+def step_lines(steps: list[Found]) -> list[str]:
+    """What a training step costs beside plain distillation of the trace."""
+    found = beside_cot(steps)
+    if not found:
+        return []
+    rows = (
+        [method, f"{ms:.1f}", f"{ratio:.2f} ({least:.2f} to {most:.2f})"] for method, (ms, ratio, least, most) in found.items()
+    )
+    return [*table(["method", "CPU ms a step", "times `cot` of the same seed: mean (least to most)"], rows)]
+
+
 def sensitivity_lines(part: Found) -> list[str]:
     """The contrast of `mechanistic` and `answers` where the teacher errs more or less, and where it was asked less."""
     rows = []
@@ -169,7 +181,15 @@ def sensitivity_lines(part: Found) -> list[str]:
             percent(contrasts.get((name, "mechanistic", "answers", *pair, "all")), "difference")
             for pair in (("P", 1), ("R", 10), ("R", 100))
         ]
-        rows.append([variant.name, "; ".join(variant.settings), f"{part['counts'][name]['train_traces']:,}", *values, *less])
+        rows.append(
+            [
+                variant.name,
+                "; ".join(s.removeprefix("teacher.") for s in variant.settings),
+                f"{part['counts'][name]['train_traces']:,}",
+                *values,
+                *less,
+            ]
+        )
     if not rows:
         return []
     header = [

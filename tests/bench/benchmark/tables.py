@@ -8,6 +8,7 @@ from tests.bench.benchmark.costs import Costs
 from tests.bench.benchmark.pages import benchmark_page
 from tests.bench.benchmark.plan import DATASETS, TAGGING_FIGURES
 from tests.bench.benchmark.queries import CONTRASTS, COUNTS, METRICS, TOKENS, ask, evaluated_datasets
+from tests.bench.benchmark.step_costs import step_costs
 from warehouse.atomic import write_bytes
 from warehouse.layout import warehouse_path
 
@@ -43,6 +44,7 @@ def collect(name: str, root: Path, prices: Prices) -> dict[str, object]:
         "metrics": [row for dataset in evaluated for row in ask(root, METRICS, dataset)],
         "contrasts": [row for dataset in evaluated for row in ask(root, CONTRASTS, dataset)],
         "costs": Costs(root).plain(),
+        "steps": step_costs(root, name),
         "tokens": tokens,
         "tagging": tagging,
         "million": cost_of_a_million(tokens, tagging, prices),
