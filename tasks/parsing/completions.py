@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from tasks.parsing.boundary import section_evidence
+from tasks.parsing.compact_form import is_compact, read_compact_answer
 from tasks.parsing.cues import ANSWER_HEADING, LIST_HEADING, REFUSAL, lowered
 from tasks.parsing.drafts import Mention, RejectDraft, StepDraft, TraceDraft
 from tasks.parsing.items import Item, answer_mentions, known_label, list_items, looks_like_sentence, trimmed
@@ -65,8 +66,10 @@ def _read(raw: Completion, parts: Parts, catalogue: Catalogue) -> TraceDraft:
 
 
 def _read_structured(raw: Completion, region: Span, catalogue: Catalogue) -> TraceDraft | None:
-    """The draft of a JSON or tagged answer, whichever has more parts, the first of equals; none of any other text."""
+    """The draft of a compact, JSON or tagged answer; of these two the one with more parts, the first of equals; else none."""
     text = raw.completion_text
+    if is_compact(text, *region):
+        return read_compact_answer(text, *region, catalogue)
     node, sections = find_answer(text, *region), find_sections(text, *region)
     if sections and node is not None:
         opens = min(section.start for section in sections.values())

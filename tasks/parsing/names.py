@@ -5,12 +5,13 @@ import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from tasks.parsing.drafts import UNLINKED, Link
 from tasks.parsing.name_starts import FirstWords, NameStarts, stands_alone
 from tasks.parsing.words import Words, fold, token_of, words_of
+from tasks.sequences.compact import label_tokens
 
 BRACKET_ID = re.compile(r"\[\s*(\d{1,9})\s*\]")
 BARE_ID = re.compile(r"#?(\d{1,9})")
@@ -121,6 +122,11 @@ class Catalogue:
     def names(self) -> Mapping[int, str]:
         """Every label's name."""
         return self._names
+
+    @cached_property
+    def by_token(self) -> Mapping[str, int]:
+        """The label of each token that decoders of compact texts write; made at its first use."""
+        return {token: label_id for label_id, token in label_tokens(self._uids).items()}
 
     def rarity(self, word: str) -> float:
         """Weight of a word: the logarithm of labels over the labels that use it, above 0."""
