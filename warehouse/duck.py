@@ -20,7 +20,10 @@ WAIT_S = 60.0
 STORED = ("out_runs", "out_costs", "out_checks", "out_metrics", "out_contrasts", "out_verdicts")
 """Small results, copied into the file; every other table is a view over its Parquet."""
 
-VIEWS = ("leaderboard", "contrasts", "verdicts", "trajectories", "head_ranking", "patching", "traces", "costs", "checks", "runs")
+VIEWS = (
+    "leaderboard", "contrasts", "fidelity", "verdicts", "trajectories", "head_ranking", "patching", "traces", "costs", "checks",
+    "runs",
+)  # fmt: skip
 
 _SQL_TYPES = {
     pl.String: "VARCHAR", pl.Int32: "INTEGER", pl.Int64: "BIGINT", pl.Float32: "FLOAT", pl.Float64: "DOUBLE",

@@ -51,6 +51,8 @@ class Frames:
     attention_insets: pl.DataFrame | None = None
     head_trajectories: pl.DataFrame | None = None
     head_verdicts: pl.DataFrame | None = None
+    fidelity_metrics: pl.DataFrame | None = None
+    fidelity_trajectories: pl.DataFrame | None = None
     costs: pl.DataFrame | None = None
     sample: TraceFrames | None = None
 

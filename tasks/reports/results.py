@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from schemas.fields import SEGMENTS
+from schemas.fields import DECODER_STUDENT, SEGMENTS
 from schemas.student_settings import METHODS
 from tasks.reports.cells import NO_VALUE, Cell, Grid, percent_range_text, percent_text
 from tasks.reports.charts import DotChart, Mark, dot_chart
@@ -38,6 +38,12 @@ KINDS = {
     "supervised": Kind("reference", "triangle", "the students' architecture trained on the known targets, without a teacher"),
 }
 OTHER = Kind("other", "square", "")
+DECODER_KIND = Kind("decoder student", "circle", "a small decoder that writes the trace, or (decoder-answers) the answers alone")
+
+
+def kind_of(system: str) -> Kind:
+    """What a system is."""
+    return KINDS.get(system, DECODER_KIND if system.startswith(DECODER_STUDENT) else OTHER)
 
 
 def story_place(system: str) -> tuple[int, str]:
@@ -126,7 +132,7 @@ def leaderboard_grid(scores: Scores) -> Grid:
 def _system_cell(scores: Scores, system: str) -> Cell:
     measured = [v for (name, _, _, segment), v in scores.values.items() if name == system and segment == "all"]
     counts = {(v.document_count, v.seed_count) for v in measured}
-    kind = KINDS.get(system, OTHER).name
+    kind = kind_of(system).name
     if len(counts) != 1:
         return Cell(system, kind)
     documents, seeds = counts.pop()
@@ -146,7 +152,7 @@ def score_charts(scores: Scores) -> tuple[DotChart, ...]:
 
 def _score_chart(scores: Scores, metric: str, k: int) -> DotChart:
     marks = [
-        Mark(s, 100 * v.value, 100 * v.low, 100 * v.high, KINDS.get(s, OTHER).shape)
+        Mark(s, 100 * v.value, 100 * v.low, 100 * v.high, kind_of(s).shape)
         for s in scores.systems
         if (v := scores.get(s, metric, k)) is not None
     ]
@@ -189,7 +195,7 @@ def _document_note(scores: Scores, segment: str) -> str:
 
 def system_grid(scores: Scores) -> Grid:
     """What each system is, in a line."""
-    rows = tuple((Cell(s), Cell(kind.name), Cell(kind.meaning)) for s in scores.systems if (kind := KINDS.get(s, OTHER)))
+    rows = tuple((Cell(s), Cell(kind.name), Cell(kind.meaning)) for s in scores.systems for kind in (kind_of(s),))
     return Grid("systems", "What the systems are", ("system", "kind", "how it was made"), rows, left=(1, 2))
 
 

@@ -5,6 +5,7 @@ import polars as pl
 from tasks.reports.cells import count_text
 from tasks.reports.contrasts import collect_contrasts, contrast_charts, contrast_grid, contrast_sentence
 from tasks.reports.curves import loss_charts, trajectory_charts
+from tasks.reports.fidelity import fidelity_section
 from tasks.reports.frames import Facts, Frames, Section, missing_note
 from tasks.reports.head_sections import head_sections
 from tasks.reports.phases import phase_section
@@ -52,6 +53,7 @@ def sections(facts: Facts, frames: Frames) -> tuple[Section, ...]:
         phase_section(facts, frames),
         trajectory_section(facts, frames.trajectories),
         *head_sections(facts, frames),
+        fidelity_section(facts, frames),
         trace_section(facts, frames),
         training_section(facts, frames.train_steps, frames.decoder_steps),
         index_section(facts, frames.index_metrics),

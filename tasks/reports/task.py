@@ -66,6 +66,8 @@ def read_frames(inputs: StageInputs, sample_count: int) -> Frames:
         attention_insets=_read(inputs, "core_attention_insets"),
         head_trajectories=_read(inputs, "heads:core_trajectories"),
         head_verdicts=_read(inputs, "heads:out_verdicts"),
+        fidelity_metrics=_read(inputs, "fidelity:out_metrics"),
+        fidelity_trajectories=_read(inputs, "fidelity:core_trajectories"),
         costs=_read(inputs, "out_costs"),
         sample=None if traces is None else read_sample(inputs, sample_traces(traces, sample_count)),
     )

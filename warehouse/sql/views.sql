@@ -1,8 +1,8 @@
 -- Views for readers. Names and columns are stable; `ctd sql` without a query lists them.
 -- `published` holds the newest publication of every stage of every dataset; the out_ tables keep every run.
 
--- Metrics and contrasts without a cutoff (k = 0) are of the variants of the teacher, from the stage characterize; verdicts on
--- heads are those that are not on the text. One run may have written the newest rows of one stage and older ones of another.
+-- Metrics and contrasts without a cutoff (k = 0) are of the variants of the teacher, from the stage characterize, or of how
+-- decoder students reason, from the stage fidelity; verdicts on heads are those that are not on the text. One run may have written the newest rows of one stage and older ones of another.
 create or replace view leaderboard as
 select m.dataset, m.system, m.metric, m.k, m.value, m.ci_low, m.ci_high, m.document_count, m.seed_count, m.seed_sd, m.run_id
 from out_metrics m
@@ -16,9 +16,23 @@ select c.dataset, c.system, c.baseline, c.metric, c.k, c.segment, c.difference, 
 from out_contrasts c
 where exists (
     select 1 from published p where p.dataset = c.dataset and p.run_id = c.run_id and p."table" = 'out_contrasts'
-    and p.stage = if(c.k = 0, 'characterize', 'evaluate')
+    and p.stage = if(c.k > 0, 'evaluate', if(c.system like 'decoder-%', 'fidelity', 'characterize'))
 )
 order by c.dataset, c.metric, c.k, c.segment, c.system, c.baseline;
+
+create or replace view fidelity as
+select m.dataset, m.system, m.metric, m.value, m.ci_low, m.ci_high, m.seed_sd, m.document_count, m.seed_count, m.split,
+       cot.difference as to_cot, cot.ci_low as to_cot_low, cot.ci_high as to_cot_high, cot.p_value as to_cot_p,
+       control.difference as to_random_heads, control.ci_low as to_random_heads_low, control.ci_high as to_random_heads_high,
+       control.p_value as to_random_heads_p, m.run_id
+from out_metrics m
+join published p on p.dataset = m.dataset and p.run_id = m.run_id and p."table" = 'out_metrics' and p.stage = 'fidelity'
+left join out_contrasts cot on cot.run_id = m.run_id and cot.system = m.system and cot.metric = m.metric and cot.k = 0
+    and cot.segment = m.segment and cot.baseline = 'decoder-cot'
+left join out_contrasts control on control.run_id = m.run_id and control.system = m.system and control.metric = m.metric
+    and control.k = 0 and control.segment = m.segment and control.baseline = 'decoder-mechanistic-random-heads'
+where m.k = 0 and m.system like 'decoder-%'
+order by m.dataset, m.metric, m.system;
 
 create or replace view trajectories as
 select dataset, system, quantity, round(position, 4) as position, avg(value) as value, count(*) as document_count,

@@ -271,6 +271,25 @@ HEAD_VERDICTS = table(
         )
     ],
 )
+FIDELITY_METRICS = table(
+    "out_metrics",
+    [
+        metric(system, name, 0, value, split=split)
+        for system, las in (("decoder-cot", 0.02), ("decoder-mechanistic", 0.08))
+        for name, value, split in (("las", las, "test"), ("focus_distance", 0.05, "test"), ("token_loss_nats", 3.2, "train"))
+    ]
+    + [metric("decoder-answers", "format_frac", 0, 0.9)],
+)
+FIDELITY_TRAJECTORIES = table(
+    "core_trajectories",
+    [
+        {"system": system, "document_id": uid, "quantity": quantity, "position": x, "value": value + shift, "step_count": 2}
+        for system in ("teacher-decoder", "decoder-cot", "decoder-mechanistic-no-p1")
+        for uid, shift in (("d1", 0.0), ("d2", 0.1))
+        for quantity in ("focus", "confusion")
+        for x, value in ((0.0, 0.2), (1.0, 0.4))
+    ],
+)
 SAMPLE = TraceFrames(TRACES, RAW, STEPS, SHORTLIST, ANSWERS, DOCUMENTS, LABELS, RELEVANCE)
 FRAMES = Frames(
     documents=DOCUMENTS,
@@ -293,6 +312,8 @@ FRAMES = Frames(
     attention_insets=ATTENTION_INSETS,
     head_trajectories=HEAD_TRAJECTORIES,
     head_verdicts=HEAD_VERDICTS,
+    fidelity_metrics=FIDELITY_METRICS,
+    fidelity_trajectories=FIDELITY_TRAJECTORIES,
     costs=COSTS,
     sample=SAMPLE,
 )

@@ -118,7 +118,8 @@ def test_render_page_without_any_table_says_how_to_get_each() -> None:
     assert outline.open == [] and not outline.named("table") and not outline.named("figure")
     commands = set(re.findall(r"“(ctd [^”]+)”", page))
     named = ("evaluate", "characterize", "parse", "distill", "index", "decoder")
-    assert commands == {*(f"ctd {c} toy" for c in named), "ctd heads toy --model decoder", "ctd run"}
+    decoders = {"ctd distill-decoder toy", "ctd fidelity toy"}
+    assert commands == {*(f"ctd {c} toy" for c in named), "ctd heads toy --model decoder", "ctd run"} | decoders
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Frames)])
