@@ -169,6 +169,12 @@ def _load_distill_decoder() -> Callable[..., Any]:
     return distill_decoder
 
 
+def _load_fidelity() -> Callable[..., Any]:
+    from flows.fidelity import fidelity
+
+    return fidelity
+
+
 def _load_distill() -> Callable[..., Any]:
     from flows.distill import distill
 
@@ -301,6 +307,9 @@ def search_command(name: Name, root: Root = "data", config: Config = None, set: 
         show_lines(list_choices(output))
 
     guarded(work)
+
+
+stage_command("fidelity", _load_fidelity, "How decoder students reason: what they write, and what their rationales are worth.")
 
 
 @app.command("evaluate", rich_help_panel=STAGES)
