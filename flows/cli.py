@@ -163,16 +163,16 @@ def _load_decoder() -> Callable[..., Any]:
     return decoder
 
 
-def _load_distill_decoder() -> Callable[..., Any]:
-    from flows.distill_decoder import distill_decoder
-
-    return distill_decoder
-
-
 def _load_fidelity() -> Callable[..., Any]:
     from flows.fidelity import fidelity
 
     return fidelity
+
+
+def _load_distill_decoder() -> Callable[..., Any]:
+    from flows.distill_decoder import distill_decoder
+
+    return distill_decoder
 
 
 def _load_distill() -> Callable[..., Any]:
@@ -310,6 +310,22 @@ def search_command(name: Name, root: Root = "data", config: Config = None, set: 
 
 
 stage_command("fidelity", _load_fidelity, "How decoder students reason: what they write, and what their rationales are worth.")
+
+
+@app.command("search-decoder", rich_help_panel=STAGES)
+def search_decoder_command(name: Name, root: Root = "data", config: Config = None, set: Set = None) -> None:
+    """Choose settings of decoder students: as many trials for every method, judged on teacher-labelled train documents."""
+    start(root)
+
+    def work() -> None:
+        from flows.search_decoder import search_decoder
+        from tasks.decoder_students.search.task import list_choices
+
+        output = search_decoder(name, root, config, set)
+        show_output(output)
+        show_lines(list_choices(output))
+
+    guarded(work)
 
 
 @app.command("evaluate", rich_help_panel=STAGES)

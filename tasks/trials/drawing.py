@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from scipy.stats import loguniform
 from sklearn.model_selection import ParameterSampler
 
+from schemas.errors import ConfigError
+
 DIGITS = 4
 """Significant digits of what is drawn: a settings file then holds exactly what was trained with."""
 
@@ -38,6 +40,25 @@ class Trial:
     def of(self, names: Sequence[str]) -> dict[str, float]:
         """The settings of these names: those a method uses."""
         return {name: value for name, value in self.values if name in names}
+
+
+def refuse_reported_seeds(tried: Sequence[int], reported: Sequence[int], section: str) -> None:
+    """Refuse to choose settings with a seed that is reported: its number would be the best of several.
+
+    Args:
+        tried: seeds of the search.
+        reported: seeds of the students that are reported.
+        section: whose `seeds` these are, for the message.
+
+    Raises:
+        ConfigError: they share a seed.
+    """
+    shared = sorted({*tried} & {*reported})
+    if shared:
+        raise ConfigError(
+            f"search.seeds = {list(tried)} holds {shared} of {section}.seeds = {list(reported)}: settings are chosen with seeds "
+            "that are not reported; name others"
+        )
 
 
 def draw_trials(space: Sequence[Range], defaults: Mapping[str, float], count: int, seed: int) -> list[Trial]:

@@ -18,10 +18,10 @@ from schemas.tables import CORE_TRIALS
 from tasks.labels.progress import log_progress
 from tasks.students.methods import Plan, plan_students
 from tasks.students.search.space import encoder_space, used_settings
-from tasks.students.search.trials import Bench, refuse_reported_seeds, run_trial, split_documents
+from tasks.students.search.trials import Bench, run_trial, split_documents
 from tasks.students.task import one_thread_each, read_material, read_teacher
 from tasks.trials.choice import Choice, TrialResult, Tried, choose_trials, describe_choices, list_trials
-from tasks.trials.drawing import Trial, draw_trials
+from tasks.trials.drawing import Trial, draw_trials, refuse_reported_seeds
 from warehouse.layout import artifact_path
 from warehouse.parquet import artifact_ref, read_table, write_table
 from warehouse.published import hash_code
@@ -64,7 +64,7 @@ def search_settings(
         TrainingError: too few usable traces for a method, none in the development part, or a loss that is not finite.
     """
     started = time.monotonic()
-    refuse_reported_seeds(search, distill)
+    refuse_reported_seeds(search.seeds, distill.seeds, "distill")
     documents = read_table(inputs.tables["core_documents"]).filter(pl.col("split") == "train")
     material = read_material(run, inputs, documents, embed)
     teacher = read_teacher(material, inputs)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import ConfigError, TrainingError
-from schemas.student_settings import DistillConfig, SearchConfig
+from schemas.errors import TrainingError
+from schemas.student_settings import DistillConfig
 from tasks.labels.search import LabelIds, Vectors
 from tasks.students.candidates import Texts
 from tasks.students.matrices import Matrix
@@ -31,20 +31,6 @@ class Bench:
     answers: Matrix
     train: NDArray[np.int64]
     dev: NDArray[np.int64]
-
-
-def refuse_reported_seeds(search: SearchConfig, distill: DistillConfig) -> None:
-    """Refuse to choose settings with a seed that is reported: its number would be the best of several.
-
-    Raises:
-        ConfigError: search.seeds and distill.seeds share a seed.
-    """
-    shared = sorted({*search.seeds} & {*distill.seeds})
-    if shared:
-        raise ConfigError(
-            f"search.seeds = {list(search.seeds)} holds {shared} of distill.seeds = {list(distill.seeds)}: settings are chosen "
-            "with seeds that are not reported; name others"
-        )
 
 
 def split_documents(plan: Plan, dev_frac: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

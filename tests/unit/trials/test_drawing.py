@@ -1,8 +1,10 @@
 import json
 
 import numpy as np
+import pytest
 
-from tasks.trials.drawing import Range, Trial, draw_trials
+from schemas.errors import ConfigError
+from tasks.trials.drawing import Range, Trial, draw_trials, refuse_reported_seeds
 
 SPACE = (Range("rate", 1e-4, 1e-2), Range("weight", 0.1, 10.0))
 DEFAULTS = {"rate": 2e-3, "weight": 0.3, "other": 1.0}
@@ -29,3 +31,9 @@ def test_setting_json_reads_back_to_what_is_trained_with() -> None:
     trial = draw_trials(SPACE, DEFAULTS, 2, 0)[1]
     assert json.loads(trial.setting_json) == trial.of(("rate", "weight"))
     assert trial.of(("weight", "unknown")).keys() == {"weight"}
+
+
+def test_refuse_reported_seeds_names_them() -> None:
+    refuse_reported_seeds((100,), (0, 1, 2), "distill")
+    with pytest.raises(ConfigError, match=r"holds \[2\] of distill\.seeds"):
+        refuse_reported_seeds((2, 100), (0, 1, 2), "distill")

@@ -3,10 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from schemas.errors import ConfigError, TrainingError
-from schemas.student_settings import DistillConfig, SearchConfig
+from schemas.errors import TrainingError
+from schemas.student_settings import DistillConfig
 from tasks.students.methods import Plan, plan_students
-from tasks.students.search.trials import Bench, refuse_reported_seeds, run_trial, split_documents
+from tasks.students.search.trials import Bench, run_trial, split_documents
 from tasks.trials.drawing import Trial
 from tests.unit.students import material
 
@@ -69,9 +69,3 @@ def test_split_documents_is_by_the_given_seed_and_leaves_out_what_has_no_answer(
 def test_split_documents_without_development_documents_says_what_to_do(plans: list[Plan]) -> None:
     with pytest.raises(TrainingError, match=r"raise distill\.dev_frac"):
         split_documents(plans[0], 0.0, 5)
-
-
-def test_refuse_reported_seeds_names_them() -> None:
-    refuse_reported_seeds(SearchConfig(), DistillConfig())
-    with pytest.raises(ConfigError, match=r"holds \[2\] of distill\.seeds"):
-        refuse_reported_seeds(SearchConfig(seeds=(2, 100)), DistillConfig())

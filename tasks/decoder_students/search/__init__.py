@@ -1,0 +1,1 @@
+"""Choosing settings of decoder students on the development part of train."""
