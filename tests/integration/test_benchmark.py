@@ -10,7 +10,7 @@ from tasks.runs.task import load_config
 from tests.bench.benchmark import slices
 from tests.bench.benchmark.costs import Cost, Costs
 from tests.bench.benchmark.pages import benchmark_page, percent
-from tests.bench.benchmark.plan import DATASETS, SAMPLE, SETTINGS, VARIANT_SETTINGS, VARIANTS, Dataset, Step, plan_steps
+from tests.bench.benchmark.plan import DATASETS, SAMPLE, SETTINGS, VARIANT_SETTINGS, VARIANTS, Dataset, Step, parts_of, plan_steps
 from tests.bench.benchmark.step_costs import beside_cot
 from tests.bench.benchmark.working import remaining
 from tests.support.runs import tiny_lf, tiny_run
@@ -56,6 +56,13 @@ def test_plan_steps_evaluates_last_and_does_nothing_twice() -> None:
 
 def test_plan_steps_of_the_encoder_part_needs_no_decoder() -> None:
     assert "decoder" not in {step.stage for step in plan_steps(SAMPLE, ("encoder", "sensitivity"))}
+
+
+def test_parts_of_the_sample_leave_decoders_to_larger_datasets() -> None:
+    sample = next(dataset for dataset in DATASETS if dataset.name == SAMPLE)
+    assert parts_of(sample, DATASETS, ("encoder", "decoder")) == ("encoder",)
+    assert parts_of(sample, [sample], ("encoder", "decoder")) == ("encoder", "decoder")
+    assert parts_of(DATASETS[0], DATASETS, ("decoder",)) == ("decoder",)
 
 
 def test_costs_are_remembered(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from schemas.errors import PipelineError
-from tests.bench.benchmark.plan import DATASETS, PARTS, ROOT, Dataset
+from tests.bench.benchmark.plan import DATASETS, PARTS, ROOT, Dataset, Part, parts_of
 from tests.bench.benchmark.slices import DATA_VARIABLE, find_source
 from tests.bench.benchmark.tables import Prices, write_results
 from tests.bench.benchmark.working import say, work
@@ -56,16 +56,16 @@ def main() -> int:
     return 0 if is_done else 1
 
 
-def run_all(datasets: list[Dataset], parts: tuple[str, ...], root: Path, results: Path) -> bool:
+def run_all(datasets: list[Dataset], parts: tuple[Part, ...], root: Path, results: Path) -> bool:
     """Work on all datasets, two at a time; whether all went well. The log of each stands below `root`."""
     root.mkdir(parents=True, exist_ok=True)
-    waiting, failed = list(datasets), []
+    waiting, failed = [d for d in datasets if parts_of(d, datasets, parts)], []
     running: list[tuple[Dataset, subprocess.Popen[bytes]]] = []
     try:
         while waiting or running:
             while waiting and len(running) < AT_ONCE:
                 dataset = waiting.pop(0)
-                running.append((dataset, start(dataset, parts, root, results)))
+                running.append((dataset, start(dataset, parts_of(dataset, datasets, parts), root, results)))
             time.sleep(0.5)
             ended = [(dataset, process) for dataset, process in running if process.poll() is not None]
             failed += [dataset.name for dataset, process in ended if process.returncode]
@@ -81,7 +81,7 @@ def run_all(datasets: list[Dataset], parts: tuple[str, ...], root: Path, results
     return not failed
 
 
-def start(dataset: Dataset, parts: tuple[str, ...], root: Path, results: Path) -> "subprocess.Popen[bytes]":
+def start(dataset: Dataset, parts: tuple[Part, ...], root: Path, results: Path) -> "subprocess.Popen[bytes]":
     """A process that does the steps of one dataset."""
     only = [word for part in parts for word in ("--only", part)]
     given = ["--worker", dataset.name, "--root", str(root), "--results", str(results), *only]

@@ -1,5 +1,6 @@
 """What the benchmark runs: datasets with the slice that is taken, the stages of each part, and the variants of sensitivity."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -41,6 +42,14 @@ DATASETS = (
     Dataset(SAMPLE, None, None),
 )
 """Longest first: two run side by side, a core each."""
+
+
+def parts_of(dataset: Dataset, chosen: Sequence[Dataset], parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """The parts that are done for a dataset: decoders are trained on the sample only if it is the only dataset.
+
+    They learn little from its 2,000 documents, and cost as much as on the others.
+    """
+    return tuple(part for part in parts if dataset.name != SAMPLE or part != "decoder" or len(chosen) == 1)
 
 
 @dataclass(frozen=True)

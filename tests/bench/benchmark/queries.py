@@ -12,8 +12,8 @@ _PUBLISHED = """join published p on p.dataset = m.dataset and p.run_id = m.run_i
 METRICS = f"""
 select m.dataset, m.system, m.metric, m.k, m.segment, m.value, m.ci_low, m.ci_high, m.document_count, m.seed_count, m.seed_sd
 from out_metrics m {_PUBLISHED.format(table="out_metrics")}
-where m.dataset = '{{dataset}}' and m.split = 'test'
-  and (m.k = 0 or (m.metric, m.k) in (('P', 1), ('P', 5), ('R', 10), ('R', 100), ('PSP', 5)))
+where m.dataset = '{{dataset}}'
+  and (m.k = 0 or m.split = 'test' and (m.metric, m.k) in (('P', 1), ('P', 5), ('R', 10), ('R', 100), ('PSP', 5)))
 group by all order by m.system, m.metric, m.k, m.segment"""
 
 CONTRASTS = f"""

@@ -1,18 +1,20 @@
 """`benchmark.json` and `benchmark.md`: every number comes from a warehouse or from a measured cost, none is typed."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.bench.benchmark.costs import Costs
 from tests.bench.benchmark.pages import benchmark_page
 from tests.bench.benchmark.plan import DATASETS, TAGGING_FIGURES
-from tests.bench.benchmark.queries import CONTRASTS, COUNTS, METRICS, TOKENS, ask, evaluated_datasets
+from tests.bench.benchmark.queries import CONTRASTS, COUNTS, METRICS, TOKENS, Rows, ask, evaluated_datasets
 from tests.bench.benchmark.step_costs import step_costs
 from warehouse.atomic import write_bytes
 from warehouse.layout import warehouse_path
 
 MILLION = 1_000_000
+REFERENCE = "supervised_reference.json"
+"""Written by `test_supervised_reference_bench.py`, on the same slices."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,21 @@ class Prices:
 def write_results(root: Path, results: Path, prices: Prices) -> None:
     """Collect what the data roots below `root` hold, and write both files."""
     roots = {d.name: root / d.name for d in DATASETS if warehouse_path(root / d.name).exists()}
-    found = {"prices": prices.__dict__, "datasets": {name: collect(name, folder, prices) for name, folder in roots.items()}}
+    reference = read_reference(results / REFERENCE)
+    datasets = {name: collect(name, folder, prices, reference.get(name, [])) for name, folder in roots.items()}
+    found = {"prices": asdict(prices), "datasets": datasets}
     results.mkdir(parents=True, exist_ok=True)
     write_bytes(results / "benchmark.json", (json.dumps(found, indent=1) + "\n").encode())
     write_bytes(results / "benchmark.md", benchmark_page(found).encode())
 
 
-def collect(name: str, root: Path, prices: Prices) -> dict[str, object]:
+def read_reference(path: Path) -> dict[str, Rows]:
+    """Metrics of the supervised reference by dataset; nothing where it was not measured."""
+    known = json.loads(path.read_text()) if path.exists() else {}
+    return {name: [{"dataset": name, **row} for row in figures["metrics"]] for name, figures in known.items()}
+
+
+def collect(name: str, root: Path, prices: Prices, reference: Rows) -> dict[str, object]:
     """Everything of one data root: the dataset and its variants."""
     evaluated = evaluated_datasets(root)
     path = root / TAGGING_FIGURES
@@ -41,7 +51,7 @@ def collect(name: str, root: Path, prices: Prices) -> dict[str, object]:
     tokens = ask(root, TOKENS, name)[0]
     return {
         "counts": {dataset: ask(root, COUNTS, dataset)[0] for dataset in evaluated},
-        "metrics": [row for dataset in evaluated for row in ask(root, METRICS, dataset)],
+        "metrics": [*(row for dataset in evaluated for row in ask(root, METRICS, dataset)), *reference],
         "contrasts": [row for dataset in evaluated for row in ask(root, CONTRASTS, dataset)],
         "costs": Costs(root).plain(),
         "steps": step_costs(root, name),
