@@ -96,6 +96,9 @@ class DecoderStudentsConfig(Section):
     heads: int = Field(4, ge=1, le=128, description="Query heads a layer.")
     kv_heads: int = Field(4, ge=1, le=128, description="Key and value heads a layer.")
     train_steps: int = Field(300, ge=1, description="Most optimiser steps.")
+    max_cpu_s: float | None = Field(
+        None, gt=0, description="Train each student for so many CPU seconds instead: steps are what fits. Null: the steps above."
+    )
     batch_size: int = Field(16, ge=1, description="Documents an optimiser step.")
     accumulation: int = Field(1, ge=1, description="Parts a batch is computed in; the sum is that of the whole batch.")
     learning_rate: float = Field(3e-3, gt=0, description="Peak of a one-cycle schedule.")

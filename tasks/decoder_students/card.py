@@ -1,6 +1,7 @@
 """The model card of a decoder student: what it is, what taught it what, how well it does, and what it is not."""
 
 from schemas.decoders import DecoderStudentDescription
+from schemas.student_settings import DecoderStudentsConfig
 from tasks.decoder_students.methods import teaching_of
 
 CARD = """# {name}: a student of `{teacher}` on {dataset}
@@ -16,7 +17,7 @@ A decoder that writes the trace of a document, candidates first, then their refi
 | numbers | {parameter_count:,}, {body_parameter_count:,} of them outside the table of tokens; {trained_count:,} trained |
 | training documents | {document_count:,} ({left_out_count:,} more had no usable trace, or were not needed) |
 | development documents | {dev_count:,}, part of train, never trained on; `student.json` names them |
-| steps | {step_count} of at most {train_steps}, {batch_size} documents each; peak learning rate {learning_rate:g}; seed {seed} |
+| steps | {step_count} of {at_most}, {batch_size} documents each; peak learning rate {learning_rate:g}; seed {seed} |
 | training | {train_cpu_s:.0f} CPU seconds, {tokens_per_cpu_s:,.0f} tokens a second, at most {peak_mb:,.0f} MB in the process |
 
 ## On development documents
@@ -59,7 +60,7 @@ def write_card(description: DecoderStudentDescription, name: str) -> str:
         teacher_hash=teacher.content_hash,
         taught=describe_teaching(description),
         start="weights drawn by the seed" if settings.student is None else f"the folder `{settings.student}`",
-        train_steps=settings.train_steps,
+        at_most=describe_budget(settings),
         batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
         dev_count=len(description.dev_document_ids),
@@ -68,6 +69,12 @@ def write_card(description: DecoderStudentDescription, name: str) -> str:
         heads=describe_heads(description),
         prompt=COMPACT.format(words=teacher.document_words) if teacher.is_compact else CHAT,
     )
+
+
+def describe_budget(settings: DecoderStudentsConfig) -> str:
+    """How many steps there may be, and why."""
+    most = f"at most {settings.train_steps}"
+    return most if settings.max_cpu_s is None else f"{most} that fit {settings.max_cpu_s:g} CPU seconds"
 
 
 def describe_teaching(description: DecoderStudentDescription) -> str:

@@ -44,6 +44,7 @@ from tasks.decoder_students.signals import PhaseHeads
 from tasks.decoder_students.training import Guide, State, TokensAlone, Training
 from tasks.labels.progress import log_progress
 from tasks.labels.task import open_embedder
+from tasks.labels.time_budget import TimeBudget
 from tasks.open_models.factorised import Sizes, build_decoder, place_vectors
 from tasks.open_models.models import ModelRef, check_folder
 from tasks.open_models.task import Room, open_room
@@ -389,9 +390,10 @@ def make_student(
     classroom: Classroom, start: Start, lecturer: Lecturer | None, prints: dict[Plan, str], clock: Callable[[], float], plan: Plan
 ) -> None:
     """Train one student, from its furthest checkpoint if there is one, and write its folder."""
-    run, learner = classroom.run, start(plan.seed)
-    training = prepare_training(classroom, learner, lecturer, plan)
+    run = classroom.run
     kept = find_checkpoint(run.root_path, run.run_id, prints[plan], STAGE, f"checkpoint-{plan.name}")
+    steps = kept["train_steps"] if kept is not None else affordable_steps(classroom, start, lecturer, clock, plan)
+    training = prepare_training(classroom, start(plan.seed), lecturer, plan, steps)
     if kept is not None:
         training.take_up(kept)
         logger.info("distill-decoder: %s goes on from step %d", plan.name, training.progress.step)
@@ -404,9 +406,24 @@ def make_student(
     drop_checkpoint(run.root_path, run.run_id, STAGE, f"checkpoint-{plan.name}")
 
 
-def prepare_training(classroom: Classroom, learner: Learner, lecturer: Lecturer | None, plan: Plan) -> Training:
-    """A student's training, before its first step."""
-    settings, teaching = classroom.settings.of(plan.method), plan.teaching
+def affordable_steps(
+    classroom: Classroom, start: Start, lecturer: Lecturer | None, clock: Callable[[], float], plan: Plan
+) -> int:
+    """Steps of a student: those that are set, or those that fit in `max_cpu_s`, its matching of heads included.
+
+    Raises:
+        TrainingError: not one step fits.
+    """
+    settings = classroom.settings
+    if settings.max_cpu_s is None:
+        return settings.train_steps
+    budget = TimeBudget(settings.max_cpu_s, "decoder_students.max_cpu_s", clock)
+    return budget.steps(lambda count: prepare_training(classroom, start(plan.seed), lecturer, plan, count).run(clock=clock))
+
+
+def prepare_training(classroom: Classroom, learner: Learner, lecturer: Lecturer | None, plan: Plan, steps: int) -> Training:
+    """A student's training of so many steps, before its first one."""
+    settings, teaching = classroom.settings.of(plan.method).model_copy(update={"train_steps": steps}), plan.teaching
     guide: Guide = TokensAlone()
     if teaching.weights(settings) and lecturer is not None:
         watched = Watched(classroom.dev[: settings.match_documents], classroom.room.loaded.pad_id)
@@ -441,7 +458,7 @@ def describe(
 ) -> DecoderStudentDescription:
     """What `student.json` says."""
     room, reached, split = classroom.room, training.progress, classroom.split
-    settings = classroom.settings.of(plan.method)
+    settings = training.settings
     best = reached.best_step if settings.patience is not None else None
     at = (best or reached.step) - 1
     dev = {loss.loss_name.removeprefix("dev_"): loss.loss_nats for loss in reached.losses

@@ -173,6 +173,7 @@ class Training:
         kept = {name: value for name, value in vars(self.progress).items() if name != "losses"}
         return {
             **kept,
+            "train_steps": self.settings.train_steps,
             "losses": [(loss.train_step, loss.loss_name, loss.loss_nats) for loss in self.progress.losses],
             "weights": take_weights(self.learner),
             "optimiser": self.optimiser.state_dict(),

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from schemas.errors import TrainingError
 from schemas.student_settings import DistillConfig
 from tasks.labels.search import Vectors
+from tasks.labels.time_budget import TimeBudget
 from tasks.students.candidates import Candidates, Student, Texts, candidate_features, join_candidates, list_candidates
 from tasks.students.features import EVIDENCE, FEATURES, Evidence, gather_evidence, remember
 from tasks.students.losses import listwise_loss, verdict_loss
@@ -22,7 +23,6 @@ from tasks.students.matrices import Matrix, dense_rows
 from tasks.students.methods import Phases
 from tasks.students.networks import Refiner, Shortlister
 from tasks.students.supervision import Supervision
-from tasks.students.time_budget import SHORTLISTER_SHARE, TimeBudget
 
 FOLDS = 2
 """The refiner learns from lists of shortlisters trained without the document: its own would be too sure of itself."""
@@ -32,6 +32,11 @@ SAMPLED_ABOVE_COUNT = 20_000
 
 SAMPLE_COUNT = 8_192
 WARM_FRAC = 0.2
+SHORTLISTER_SHARE = 0.8
+"""Share of `max_cpu_s` after which the shortlisters are trained: the one that serves, and those that list for the refiner, which
+together take as many steps again. The refiner has what is left after listing. The time runs from the first look at the training
+documents to the refiner's last step, on the thread that trains."""
+
 LOGGED_EVERY = 10
 
 
@@ -80,7 +85,7 @@ def train_student(
     Raises:
         TrainingError: a loss is not finite, or no step fits in the CPU seconds.
     """
-    budget = None if settings.max_cpu_s is None else TimeBudget(settings.max_cpu_s)
+    budget = None if settings.max_cpu_s is None else TimeBudget(settings.max_cpu_s, "distill.max_cpu_s")
     memory = remember(texts.vectors, texts.counts, supervision.grades, supervision.answers)
     evidence = gather_evidence(memory, texts.vectors, texts.counts, texts.wording, is_training=True)
     lesson = Lesson(texts, supervision, evidence, label_vectors)

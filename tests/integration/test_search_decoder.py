@@ -14,10 +14,12 @@ from schemas.errors import ConfigError, MissingTableError
 from schemas.refs import RunRef, StageInputs, StageResult
 from schemas.student_settings import DecoderStudentsConfig, SearchConfig
 from tasks.decoder_students.search.task import search_decoder_settings
+from tasks.decoder_students.task import distill_decoder_students
 from tasks.open_models.models import DECODER, ModelRef
 from tasks.runs.task import load_config
 from tests.integration.test_decoder import EMBED, make_stage
 from tests.support.given_tables import put
+from warehouse.decoder_students_store import load_student_description
 from warehouse.parquet import read_table
 from warehouse.settings_files import SETTINGS_FILE
 
@@ -103,3 +105,13 @@ def test_search_decoder_settings_refuses_reported_seeds_missing_heads_and_models
         stage.look(students=STUDENTS.model_copy(update={"methods": ("mechanistic",)}))
     with pytest.raises(ConfigError, match=r"decoder_students\.student is null"):
         replace(stage, model=replace(stage.model, is_compact=False)).look()
+
+
+def test_distill_decoder_students_for_seconds_sets_its_steps_beforehand(stage: Stage) -> None:
+    students = STUDENTS.model_copy(update={"methods": ("cot",), "seeds": (0,), "max_cpu_s": 4.0})
+    result = distill_decoder_students.fn(stage.run, stage.inputs, stage.model, students, HEADS, EMBED)
+    folder = Path(result.artifacts[0].path) / "decoder-cot-seed0"
+    found = load_student_description(folder)
+    assert found.step_count == found.settings.train_steps > STUDENTS.train_steps
+    assert 0 < found.train_cpu_s <= 4.0 * 1.5
+    assert f"{found.step_count} of at most {found.step_count} that fit 4 CPU seconds" in (folder / "README.md").read_text()

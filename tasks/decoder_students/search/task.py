@@ -28,6 +28,7 @@ from tasks.decoder_students.task import (
     Classroom,
     Plan,
     Start,
+    affordable_steps,
     hash_sources,
     one_thread_each,
     open_classroom,
@@ -79,7 +80,8 @@ class Searcher:
 
     def judged(self, classroom: Classroom, plan: Plan) -> dict[str, float]:
         """How well one student does that is trained for this alone."""
-        training = prepare_training(classroom, self.start(plan.seed), self.lecturer, plan)
+        steps = affordable_steps(classroom, self.start, self.lecturer, self.clock, plan)
+        training = prepare_training(classroom, self.start(plan.seed), self.lecturer, plan, steps)
         training.run(clock=self.clock)
         model = training.learner.finish().train(False).to(device_of(classroom.settings))
         room = classroom.room

@@ -1,9 +1,8 @@
 """Equal CPU seconds instead of equal steps: how many steps fit is set before training, so that the schedule ends as it should.
 
-The rule: the time runs from the first look at the training documents to the last step of the refiner, on the thread that trains.
-Throwaway trainings of 1, 1 and 13 steps measure what a step costs here. Shortlisters get four fifths of the time (all of them:
-the one that serves and those that list for the refiner take twice its steps), the refiner what is left after listing. Steps
-depend on the machine, so a student of a time budget is not the same to the bit when it is trained again.
+Throwaway trainings of 1, 1 and 13 steps (of 49, 193 and so on until one takes 2% of the time) measure what a step costs here;
+they count towards the time. Steps depend on the
+machine, so a student of a time budget is not the same to the bit when it is trained again.
 """
 
 import time
@@ -12,9 +11,11 @@ from dataclasses import dataclass, field
 
 from schemas.errors import TrainingError
 
-SHORTLISTER_SHARE = 0.8
 PROBE_STEPS = 12
-"""Steps whose cost is measured, after one that pays for getting ready."""
+"""Steps whose cost is measured, after one that pays for getting ready; four times as many while they are too short a time."""
+
+LEAST_SHARE = 0.02
+"""Share of the time that what is measured must take: a shorter time says little."""
 
 Clock = Callable[[], float]
 
@@ -24,6 +25,8 @@ class TimeBudget:
     """CPU seconds of one student, from now on."""
 
     seconds: float
+    setting: str
+    """Name of the setting that says so, for messages."""
     clock: Clock = time.thread_time
     began: float = field(init=False)
 
@@ -44,12 +47,16 @@ class TimeBudget:
         """
         train(1)  # what is paid once a process is not to be counted again
         ready = self._cost(train, 1)
-        step = max((self._cost(train, 1 + PROBE_STEPS) - ready) / PROBE_STEPS, 1e-9)
+        probed, cost = PROBE_STEPS, self._cost(train, 1 + PROBE_STEPS) - ready
+        while cost < LEAST_SHARE * self.seconds:
+            probed *= 4
+            cost = self._cost(train, 1 + probed) - ready
+        step = cost / probed
         left = share * self.seconds - (self.clock() - self.began) - max(ready - step, 0.0)
         count = int(left / (passes * step))
         if count < 1:
             raise TrainingError(
-                f"distill.max_cpu_s = {self.seconds:g}: no step fits any more, {left:.2f} s are left and a step takes "
+                f"{self.setting} = {self.seconds:g}: no step fits any more, {left:.2f} s are left and a step takes "
                 f"{step:.4f} s; raise it for all methods"
             )
         return count
