@@ -35,9 +35,13 @@ def document_losses(speaker: Speaker, sequences: Sequence[TokenSequence], batch_
 def _loss_sums(speaker: Speaker, lessons: Sequence[Lesson]) -> list[tuple[float, int]]:
     """Mean loss and tokens of each lesson; padding stands on the right, so no row sees it."""
     batch = make_batch(lessons, speaker.pad_id).to(speaker.model.device)
-    logits = speaker.model(input_ids=batch.token_ids, use_cache=False).logits.flatten(0, 1)[batch.rows].float()
-    nats = nn.functional.cross_entropy(logits, batch.targets, reduction="none").double().cpu().numpy()
-    owners = (batch.rows // batch.token_ids.shape[1]).cpu().numpy()
-    sums = np.bincount(owners, weights=nats, minlength=len(lessons))
-    counts = np.bincount(owners, minlength=len(lessons)).tolist()
+    width = batch.token_ids.shape[1]
+    owners, places = batch.rows // width, batch.rows % width
+    first = int(places.min()) if len(places) else 0  # logits of the documents' tokens are not needed
+    kept = torch.arange(first, width, device=batch.token_ids.device)
+    logits = speaker.model(input_ids=batch.token_ids, use_cache=False, logits_to_keep=kept).logits
+    nats = nn.functional.cross_entropy(logits[owners, places - first].float(), batch.targets, reduction="none")
+    rows = owners.cpu().numpy()
+    sums = np.bincount(rows, weights=nats.double().cpu().numpy(), minlength=len(lessons))
+    counts = np.bincount(rows, minlength=len(lessons)).tolist()
     return [(total / max(count, 1), count) for total, count in zip(sums.tolist(), counts, strict=True)]

@@ -192,3 +192,53 @@ def test_evaluate_systems_without_students_still_scores_the_rest(stage: Stage, c
     assert alone.written("out_contrasts").is_empty()
     assert values(alone.written("out_metrics"), "P", 1).keys() == {"teacher", "lexical", "embedding", "knn-gold"}
     assert "no predictions of the baseline 'answers'" in caplog.text
+
+
+def with_decoder_students(stage: Stage) -> Stage:
+    """Two decoder students that wrote of documents `a` and `b` alone."""
+    lists = {"decoder-cot": {"a": [5, 1, 0], "b": [3, 2]}, "decoder-mechanistic": {"a": [0, 1], "b": [2]}}
+    rows = [
+        {"system": system, "seed": 0, "document_id": d, "rank": rank, "label_id": label, "score": 1 / rank}
+        for system, by_document in lists.items()
+        for d, labels in by_document.items()
+        for rank, label in enumerate(labels, 1)
+    ]
+    written = put(stage.run, "fidelity", "core_predictions", rows)
+    inputs = StageInputs(tables=stage.inputs.tables | {"fidelity:core_predictions": written}, artifacts=stage.inputs.artifacts)
+    return Stage(stage.run, inputs, stage.students)
+
+
+def test_decoder_students_are_scored_on_the_documents_they_wrote_of(stage: Stage) -> None:
+    metrics = with_decoder_students(stage).written("out_metrics").filter(metric="P", k=1, segment="all")
+    found = {system: (value, count) for system, value, count in metrics.select("system", "value", "document_count").iter_rows()}
+    assert found["decoder-cot"] == (0.5, 2)  # the filtered pair of `a` takes no place
+    assert found["decoder-mechanistic"] == (1.0, 2)
+    assert found["answers"][1] == 3
+
+
+def test_decoder_students_leave_the_others_as_they_are_and_are_compared_among_themselves(stage: Stage) -> None:
+    both = with_decoder_students(stage)
+    for name in ("out_metrics", "out_contrasts"):
+        others = both.written(name).filter(~pl.col("system").str.starts_with("decoder-"))
+        assert others.equals(stage.written(name))
+    pairs = (
+        both.written("out_contrasts").filter(pl.col("system").str.starts_with("decoder-")).select("system", "baseline").unique()
+    )
+    assert pairs.rows() == [("decoder-mechanistic", "decoder-cot")]
+
+
+def test_predictions_of_decoder_students_stay_in_their_own_table(stage: Stage) -> None:
+    assert not with_decoder_students(stage).written("core_predictions")["system"].str.starts_with("decoder-").any()
+
+
+def test_decoder_students_without_a_document_that_has_a_target_are_left_out(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [{"system": "decoder-cot", "seed": 0, "document_id": "no-target", "rank": 1, "label_id": 0, "score": 1.0}]
+    written = put(stage.run, "fidelity", "core_predictions", rows)
+    tables_and = StageInputs(
+        tables=stage.inputs.tables | {"fidelity:core_predictions": written}, artifacts=stage.inputs.artifacts
+    )
+    alone = Stage(stage.run, tables_and, stage.students)
+    assert not alone.written("out_metrics")["system"].str.starts_with("decoder-").any()
+    assert "none of the test documents that decoder students wrote of" in caplog.text

@@ -12,7 +12,7 @@ from schemas.tables import OUT_VERDICTS, TABLES
 from tasks.reports.patching import one_row_a_set
 from tasks.runs.records import published_rows
 from tests.support.runs import tiny_run
-from tests.unit.reports.report_frames import HEAD_SCORES, PATCH_EFFECTS, patch, table
+from tests.unit.reports.report_frames import HEAD_SCORES, PATCH_EFFECTS, RUN, contrast, metric, patch, table
 from warehouse.duck import query_warehouse, replace_published, upsert, write_warehouse
 from warehouse.parquet import write_table
 
@@ -102,3 +102,43 @@ def test_verdicts_are_those_of_the_newest_publication_of_their_own_stage(tmp_pat
 def test_views_without_any_publication_are_empty(tmp_path: Path) -> None:
     for view in ("head_ranking", "patching", "verdicts"):
         assert rows(tmp_path, view).is_empty()
+
+
+def fidelity_rows(root: Path) -> pl.DataFrame:
+    metrics = table(
+        "out_metrics",
+        [metric(system, "las", 0, value) for system, value in (("decoder-cot", 0.1), ("decoder-mechanistic", 0.3))]
+        + [metric("teacher", "answer_f1", 0, 0.5), metric("decoder-cot", "R", 10, 0.4)],
+    )
+    contrasts = table(
+        "out_contrasts",
+        [
+            contrast("decoder-mechanistic", 0.2, 0.1, 0.3, baseline="decoder-cot", metric="las", k=0),
+            contrast("teacher", 0.1, 0.0, 0.2, metric="answer_f1", k=0),
+        ],
+    )
+
+    def write(connection: duckdb.DuckDBPyConnection) -> None:
+        upsert(connection, TABLES["out_metrics"], metrics)
+        upsert(connection, TABLES["out_contrasts"], contrasts)
+        outputs = [
+            published(root, "fidelity", name, frame, str(RUN["run_id"]))
+            for name, frame in (("out_metrics", metrics), ("out_contrasts", contrasts))
+        ]
+        replace_published(connection, published_rows(outputs))
+
+    write_warehouse(root, write)
+    return query_warehouse(root, "select * from fidelity")
+
+
+def test_fidelity_puts_contrasts_beside_each_metric_of_a_decoder_student(tmp_path: Path) -> None:
+    found = fidelity_rows(tmp_path)
+    assert found.select("system", "metric", "value").rows() == [("decoder-cot", "las", 0.1), ("decoder-mechanistic", "las", 0.3)]
+    assert found["to_cot"].to_list() == [None, 0.2]
+    assert found["to_cot_low"].to_list() == [None, 0.1]
+    assert found["to_random_heads"].to_list() == [None, None]
+
+
+def test_contrasts_of_fidelity_are_those_of_decoder_students(tmp_path: Path) -> None:
+    fidelity_rows(tmp_path)
+    assert query_warehouse(tmp_path, "select system from contrasts")["system"].to_list() == ["decoder-mechanistic"]
