@@ -18,9 +18,10 @@ ENCODER = (
 )  # fmt: skip
 STUDENTS = ("mechanistic-no-p2", "mechanistic-no-p1", "mechanistic", "supervised")
 ENCODER_METRICS = (("P", 1), ("P", 5), ("R", 10), ("R", 100), ("PSP", 5))
-DECODER_METRICS = (("P", 1), ("P", 5), ("R", 10), ("PSP", 5))
-SHARES = ("las", "las_nonleaking", "las_leaking", "leaking_frac", "format_frac")
-NUMBERS = ("focus_distance", "confusion_distance", "token_loss_nats")
+ANSWERED = (("P", 1), ("P", 5), ("R", 10), ("PSP", 5), ("format_frac", 0))
+PLAIN = ("focus_distance", "confusion_distance", "token_loss_nats")
+"""Not shares: shown as they are."""
+REASONED = (*((name, 0) for name in ("las", "las_nonleaking", "las_leaking", "leaking_frac")), *((name, 0) for name in PLAIN))
 BASELINES = ("decoder-cot", "decoder-mechanistic-random-heads", "decoder-answers")
 SEGMENTS = ("head", "torso", "tail", "unseen")
 
@@ -134,27 +135,34 @@ def decoder_lines(metrics: Rows, contrasts: Rows) -> list[str]:
     if not systems:
         return []
     first = metrics[systems[0], None, "P", 1, "all"]
-    names = [f"{metric}@{k}" for metric, k in DECODER_METRICS]
-
-    def line(system: str, rows: Rows, baseline: str | None, column: str) -> list[str]:
-        ranked = [percent(rows.get((system, baseline, *pair, "all")), column) for pair in DECODER_METRICS]
-        shares = [percent(rows.get((system, baseline, name, 0, "all")), column) for name in SHARES]
-        numbers = [percent(rows.get((system, baseline, name, 0, "all")), column, 1, 3) for name in NUMBERS]
-        return [system, *ranked, *shares, *numbers]
-
-    header = ["system", *names, *SHARES, *NUMBERS]
     lines = [
         "### Decoder students",
         "",
-        f"{first['document_count']:,} test documents, {first['seed_count']} seeds a student.",
+        f"{first['document_count']:,} test documents, {first['seed_count']} seeds a student. Simulability (`las`, its parts) and "
+        "shares in percent; distances of Focus and Confusion to the teacher's as cosines; loss of the trace in nats a token, on "
+        "held-out train documents.",
         "",
     ]
-    lines += table(header, (line(system, metrics, None, "value") for system in systems))
+    for columns in (ANSWERED, REASONED):
+        lines += decoder_table(systems, metrics, None, columns)
     for baseline in BASELINES:
-        others = [system for system in systems if system != baseline]
         lines += [f"Paired differences to `{baseline}`:", ""]
-        lines += table(header, (line(system, contrasts, baseline, "difference") for system in others))
+        others = [system for system in systems if system != baseline]
+        for columns in (ANSWERED, REASONED):
+            lines += decoder_table(others, contrasts, baseline, columns)
     return lines
+
+
+def decoder_table(systems: Sequence[str], rows: Rows, baseline: str | None, columns: Sequence[tuple[str, int]]) -> list[str]:
+    """Values of decoder students, or their differences to a baseline."""
+    name = "difference" if baseline else "value"
+
+    def cell(system: str, metric: str, k: int) -> str:
+        found = rows.get((system, baseline, metric, k, "all"))
+        return percent(found, name, 1, 3) if metric in PLAIN else percent(found, name)
+
+    header = ["system", *(f"{metric}@{k}" if k else f"`{metric}`" for metric, k in columns)]
+    return table(header, ([system, *(cell(system, *column) for column in columns)] for system in systems))
 
 
 def step_lines(steps: list[Found]) -> list[str]:
