@@ -52,6 +52,8 @@ PUBLISHED = {
     "core_attention_insets": toy.ATTENTION_INSETS,
     "heads:core_trajectories": toy.HEAD_TRAJECTORIES,
     "heads:out_verdicts": toy.HEAD_VERDICTS,
+    "fidelity:out_metrics": toy.FIDELITY_METRICS,
+    "fidelity:core_trajectories": toy.FIDELITY_TRAJECTORIES,
     "out_costs": toy.COSTS,
     "ingest:core_rejects": TABLES["core_rejects"].empty(),
     "parse:core_rejects": toy.PARSE_REJECTS,
