@@ -15,7 +15,7 @@ from schemas.errors import ConfigError, StorageError
 from schemas.fields import FIDELITY_METRICS
 from schemas.refs import RunRef, StageInputs, StageResult
 from schemas.stages import STAGES
-from schemas.student_settings import FidelityConfig
+from schemas.student_settings import DecoderStudentsConfig, FidelityConfig
 from tasks.checks.task import check_tables
 from tasks.fidelity import task as stage
 from tasks.open_models.models import ModelRef
@@ -180,9 +180,13 @@ def test_a_killed_run_goes_on_after_the_last_student(whole: Whole, tmp_path: Pat
         assert found[name].equals(whole[3][name]), name
 
 
-def test_read_out_next_ranks_by_the_distribution_alone(whole: Whole) -> None:
-    scores = whole[3]["core_predictions"].filter(system="decoder-answers")["score"]
-    assert (scores >= 1).any()  # answers as written, the default
+def test_each_students_own_read_out_is_taken(whole: Whole) -> None:
+    run, inputs, _, _ = whole
+    following = DecoderStudentsConfig(read_out="next")
+    saved = save_planted_student(run, locate_model(run), "answers", 3, settings=following)
+    scores = tables(measure(run, with_students(run, inputs, [saved])))["core_predictions"].filter(system="decoder-answers")
+    assert (scores.filter(seed=0)["score"] >= 1).any()  # answers as written, the default
+    assert (scores.filter(seed=3)["score"] <= 0).all()
 
 
 def test_a_folder_models_students_are_refused(tmp_path: Path) -> None:
