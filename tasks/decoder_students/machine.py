@@ -21,6 +21,18 @@ def device_of(settings: DecoderStudentsConfig) -> torch.device:
     return torch.device("cuda" if has_cuda and settings.device != "cpu" else "cpu")
 
 
+def prepare_accelerate(settings: DecoderStudentsConfig) -> None:
+    """Set accelerate's state of this process, which all trainings share, to these settings, whatever it was before.
+
+    Done once before students are trained side by side: the first to come would set it, and two at once could both be first.
+    """
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    Accelerator(cpu=device_of(settings).type == "cpu", mixed_precision=settings.precision)
+
+
 def peak_memory(device: torch.device) -> int:
     """Most bytes so far: of tensors on a CUDA device, else of the whole process."""
     if device.type == "cuda":

@@ -35,7 +35,7 @@ from tasks.decoder_students.cached_signals import (
 from tasks.decoder_students.card import write_card
 from tasks.decoder_students.imitation import P1, P2, Lecturer, Tutor, Watched
 from tasks.decoder_students.learner import Learner, folder_learner, parameter_counts, small_learner
-from tasks.decoder_students.machine import device_of, peak_memory
+from tasks.decoder_students.machine import device_of, peak_memory, prepare_accelerate
 from tasks.decoder_students.matching import Slot, choose_teacher_heads, draw_teacher_heads, read_profiles
 from tasks.decoder_students.material import Lessons, Reader, Split, split_documents
 from tasks.decoder_students.methods import DISTRIBUTION, Teaching, student_name, system_of, teaching_of
@@ -258,6 +258,7 @@ def make_students(classroom: Classroom, plans: Sequence[Plan]) -> int:
         return 0
     lecturer = open_lecturer(classroom, missing)
     start = open_start(classroom)
+    prepare_accelerate(classroom.settings)
     progress = log_progress("decoder students trained")
     is_side_by_side = classroom.settings.student is None and device_of(classroom.settings).type == "cpu"
     with one_thread_each(is_side_by_side) as pool:

@@ -8,6 +8,7 @@ import torch
 from schemas.errors import TrainingError
 from schemas.student_settings import DECODER_METHODS, DecoderMethod
 from tasks.decoder_students.imitation import Tutor
+from tasks.decoder_students.machine import prepare_accelerate
 from tasks.decoder_students.training import State
 from tests.support.tiny_decoders import tiny_decoder
 from tests.unit.decoder_students.taught import SETTINGS, distance, trained, training
@@ -91,6 +92,18 @@ def test_a_loss_that_is_not_finite_names_term_and_step() -> None:
         made.own[0].fill_(math.nan)
     with pytest.raises(TrainingError, match="token_loss at step 0 is not finite"):
         made.run()
+
+
+def test_mixed_precision_trains_near_the_plain_one_and_may_follow_it_in_a_process() -> None:
+    mixed = SETTINGS.model_copy(update={"precision": "bf16"})
+    found = []
+    for settings in (SETTINGS, mixed, SETTINGS):
+        prepare_accelerate(settings)
+        found.append(trained("mechanistic", settings)[0])
+    plain, half, again = found
+    assert distance(plain, again) == 0
+    assert 0 < distance(plain, half) < 0.1
+    assert {weight.dtype for weight in half.own} == {torch.float32}
 
 
 def test_adapters_alone_are_trained_and_none_stands_on_an_output_projection() -> None:
