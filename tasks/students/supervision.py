@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from schemas.errors import TrainingError
 from tasks.students.matrices import Matrix, empty_matrix, fill_matrix, filled_rows, sparse, without_cells
 
-NEAR_GRADE = 0.25
-"""Grade of the teacher's best candidate that is not an answer; answers have grade 1."""
+NEAR_GRADE = 0.05
+"""Grade of the teacher's best candidate that is not an answer; answers have grade 1 (development: 0.25 cost precision)."""
 
 DECAY = 0.8
 """Each further candidate has this share of the grade before it."""
@@ -111,7 +111,7 @@ def read_supervision(
 
 
 def grade_candidates(answers: pl.DataFrame, shortlist: pl.DataFrame) -> pl.DataFrame:
-    """Candidates that are not answers, with `grade` = 0.25 * 0.8^n for the n-th of their trace (from 0), by rank."""
+    """Candidates that are not answers, with `grade` = 0.05 * 0.8^n for the n-th of their trace (from 0), by rank."""
     others = shortlist.drop_nulls("label_id").unique(["trace_id", "label_id"], keep="first", maintain_order=True)
     others = others.join(answers.drop_nulls("label_id"), on=["trace_id", "label_id"], how="anti", nulls_equal=False)
     place = pl.col("rank").rank("ordinal").over("trace_id").cast(pl.Float64) - 1
