@@ -9,18 +9,21 @@ Rows = list[dict[str, object]]
 _PUBLISHED = """join published p on p.dataset = m.dataset and p.run_id = m.run_id and p."table" = '{table}'
   and p.stage in ('evaluate', 'fidelity')"""
 
+# Datasets with a dot in their name are variants, of which no segment is shown.
 METRICS = f"""
-select m.dataset, m.system, m.metric, m.k, m.segment, m.value, m.ci_low, m.ci_high, m.document_count, m.seed_count, m.seed_sd
+select m.dataset, m.system, m.metric, m.k, m.segment, round(m.value, 6) as value, round(m.ci_low, 6) as ci_low,
+       round(m.ci_high, 6) as ci_high, m.document_count, m.seed_count, round(m.seed_sd, 6) as seed_sd
 from out_metrics m {_PUBLISHED.format(table="out_metrics")}
-where m.dataset = '{{dataset}}'
+where m.dataset = '{{dataset}}' and (m.segment = 'all' or m.dataset not like '%.%')
   and (m.k = 0 or m.split = 'test' and (m.metric, m.k) in (('P', 1), ('P', 5), ('R', 10), ('R', 100), ('PSP', 5)))
 group by all order by m.system, m.metric, m.k, m.segment"""
 
 CONTRASTS = f"""
-select m.dataset, m.system, m.baseline, m.metric, m.k, m.segment, m.difference, m.ci_low, m.ci_high, m.p_value, m.document_count,
+select m.dataset, m.system, m.baseline, m.metric, m.k, m.segment, round(m.difference, 6) as difference,
+       round(m.ci_low, 6) as ci_low, round(m.ci_high, 6) as ci_high, round(m.p_value, 6) as p_value, m.document_count,
        m.seed_count
 from out_contrasts m {_PUBLISHED.format(table="out_contrasts")}
-where m.dataset = '{{dataset}}'
+where m.dataset = '{{dataset}}' and (m.segment = 'all' or m.dataset not like '%.%')
   and (m.k = 0 or (m.metric, m.k) in (('P', 1), ('P', 5), ('R', 10), ('R', 100), ('PSP', 5)))
 group by all order by m.system, m.baseline, m.metric, m.k, m.segment"""
 

@@ -1,6 +1,8 @@
 """`benchmark.json` and `benchmark.md`: every number comes from a warehouse or from a measured cost, none is typed."""
 
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,8 +35,13 @@ def write_results(root: Path, results: Path, prices: Prices) -> None:
     datasets = {name: collect(name, folder, prices, reference.get(name, [])) for name, folder in roots.items()}
     found = {"prices": asdict(prices), "datasets": datasets}
     results.mkdir(parents=True, exist_ok=True)
-    write_bytes(results / "benchmark.json", (json.dumps(found, indent=1) + "\n").encode())
+    write_bytes(results / "benchmark.json", row_lines(found).encode())
     write_bytes(results / "benchmark.md", benchmark_page(found).encode())
+
+
+def row_lines(found: Mapping[str, object]) -> str:
+    """JSON with a line a row: values within the innermost objects and lists are not broken."""
+    return re.sub(r"[{\[]\n[^{}\[\]]*[}\]]", lambda part: re.sub(r"\n\s*", " ", part[0]), json.dumps(found, indent=1)) + "\n"
 
 
 def read_reference(path: Path) -> dict[str, Rows]:
