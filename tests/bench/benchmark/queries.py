@@ -34,9 +34,11 @@ select (select count(*) from core_documents where dataset = '{dataset}' and spli
        (select count(distinct document_id) from core_traces where dataset = '{dataset}' and split = 'train' and variant = 'both')
            as train_traces"""
 
+# Variants ask some of the same requests, so the dataset is part of what their answers are found by.
 TOKENS = """
-select avg(prompt_tokens) as prompt_tokens, avg(completion_tokens) as completion_tokens, count(*) as traces
-from traces where dataset = '{dataset}' and variant = 'both' and sample_index = 0"""
+select avg(r.prompt_tokens) as prompt_tokens, avg(r.completion_tokens) as completion_tokens, count(*) as traces
+from core_traces t join raw_traces r using (dataset, request_hash, document_id)
+where dataset = '{dataset}' and t.variant = 'both' and t.sample_index = 0"""
 
 DATASETS = "select distinct dataset from published where stage = 'evaluate' order by dataset"
 
