@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -35,6 +36,7 @@ def read_arguments() -> argparse.Namespace:
 
 def main() -> int:
     """0 if every dataset that is there was done."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it ends the processes it started
     given = read_arguments()
     root, results = given.root.expanduser().resolve(), given.results.expanduser().resolve()
     parts = tuple(part for part in PARTS if part in (given.only or PARTS))
