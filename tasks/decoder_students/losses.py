@@ -73,12 +73,15 @@ def write_weight(teacher: PhaseSignals, rows: PhaseRows) -> Tensor:
 
 
 def interaction_loss(student: PhaseSignals, teacher: PhaseSignals, rows: PhaseRows, scale: Float[Tensor, " head"]) -> Weighted:
-    """((student interaction - teacher interaction) / scale)^2, mean over heads and rows that have a key; no unit, 0 or above.
+    """2 (sqrt(1 + x^2) - 1), x = (student interaction - teacher interaction) / scale; mean over heads and rows that have a key.
+
+    No unit, 0 or above; x^2 where they are close, 2 |x| where they are far.
 
     The paper leaves L_inter open. This form, because `interaction` is the product whose mean ranks heads: reading and writing may
     each be right on average, yet at different rows, which L_attn and L_write apart do not see. It is one number a row, so widths
-    need no projection; a square, because it has either sign; relative, so that the term is of order 1 whatever the model: a head
-    whose interaction is always 0 has a loss of 1.
+    need no projection; relative to the teacher head's own size, so that the term is of order 1 whatever the model. It grows no
+    faster than |x|: heads of an untrained student may interact six times as strongly as the teacher's, and the plain square then
+    is larger than all other terms together, and made students worse than plain CoT.
 
     Args:
         student: `mass` and `effect` [batch, head, row].
@@ -87,12 +90,13 @@ def interaction_loss(student: PhaseSignals, teacher: PhaseSignals, rows: PhaseRo
         scale: root mean square of each teacher head's interaction over the cached documents (`cached_signals.interaction_scale`);
             a head of scale 0 has no weight.
 
-    Source: ours, of the factors of CoarseScore and RefineScore (Saha Roy et al., arXiv 2606.06840).
+    Source: pseudo-Huber loss, Charbonnier et al. 1994, of the factors of CoarseScore and RefineScore (arXiv 2606.06840).
     """
     counts = _counted(rows, scale)
     divisor = torch.where(scale > 0, scale, torch.ones_like(scale))[:, None]
     apart = _without(student.mass, counts) * _without(student.effect, counts) - _without(teacher.interaction, counts)
-    return Weighted((apart / divisor).square().sum(), interaction_weight(rows, scale))
+    far = (apart / divisor).square()
+    return Weighted((2 * far / (1 + (1 + far).sqrt())).sum(), interaction_weight(rows, scale))  # exact near 0, unlike sqrt - 1
 
 
 def interaction_weight(rows: PhaseRows, scale: Float[Tensor, " head"]) -> Tensor:

@@ -271,20 +271,27 @@ def test_write_loss_gives_a_teacher_that_writes_nothing_no_weight() -> None:
     assert writes.grad.abs().max() == 0.0
 
 
-def test_interaction_loss_is_the_square_of_the_difference_in_units_of_the_scale() -> None:
+def test_interaction_loss_is_a_pseudo_huber_of_the_difference_in_units_of_the_scale() -> None:
     student, teacher = written([[0.0, 0.0]] * 2, [0.5, 3.0]), written([[0.0, 0.0]] * 2, [2.0, -1.0])
     loss = interaction_loss(student, teacher, all_rows(2), torch.tensor([2.0]))
-    assert loss.mean.item() == pytest.approx((0.75**2 + 2.0**2) / 2)
+    assert loss.mean.item() == pytest.approx((math.sqrt(1 + 0.75**2) - 1) + (math.sqrt(1 + 2.0**2) - 1))
 
 
-def test_interaction_loss_is_one_for_a_student_that_never_interacts() -> None:
+def test_interaction_loss_is_a_square_near_the_teacher_and_a_line_far_from_it() -> None:
+    teacher = written([[0.0, 0.0]], [0.0])
+    near, far = (interaction_loss(written([[0.0, 0.0]], [at]), teacher, all_rows(1), torch.ones(1)).mean for at in (1e-3, 1e3))
+    assert near.item() == pytest.approx(1e-6, rel=1e-3)
+    assert far.item() == pytest.approx(2e3, rel=2e-3)
+
+
+def test_interaction_loss_is_at_most_one_for_a_student_that_never_interacts() -> None:
     rows = make_rows()
     teacher = make_signals(rows, 1)
     counts = (rows.is_key.any(-1) & rows.is_row)[:, None]
     squares = torch.where(counts, teacher.interaction.square(), 0.0).sum((0, 2))
     silent = PhaseSignals(*(torch.zeros_like(getattr(teacher, one.name)) for one in fields(teacher)))
     loss = interaction_loss(silent, teacher, rows, (squares / counts.sum()).sqrt())
-    assert loss.mean.item() == pytest.approx(1.0, rel=1e-12)
+    assert 0.5 < loss.mean.item() <= 1.0
 
 
 def test_interaction_loss_leaves_out_heads_that_have_no_scale() -> None:
