@@ -1,4 +1,4 @@
-"""The views on heads and verdicts, over rows made by hand."""
+"""The views on traces, heads, fidelity and verdicts, over rows made by hand."""
 
 from pathlib import Path
 
@@ -17,10 +17,10 @@ from warehouse.duck import query_warehouse, replace_published, upsert, write_war
 from warehouse.parquet import write_table
 
 
-def published(root: Path, stage: str, name: str, frame: pl.DataFrame, run_id: str = "run-1") -> StageOutput:
-    ref = write_table(tiny_run(root, dataset="toy", run_id=run_id), stage, TABLES[name], frame)
+def published(root: Path, stage: str, name: str, frame: pl.DataFrame, run_id: str = "run-1", dataset: str = "toy") -> StageOutput:
+    ref = write_table(tiny_run(root, dataset=dataset, run_id=run_id), stage, TABLES[name], frame)
     return StageOutput(
-        stage=stage, dataset="toy", run_id=run_id, fingerprint="f", inputs=(), tables=(ref,), artifacts=(), duration_s=0.0,
+        stage=stage, dataset=dataset, run_id=run_id, fingerprint="f", inputs=(), tables=(ref,), artifacts=(), duration_s=0.0,
         cost=StageCost(), published_at="2026-07-01",
     )  # fmt: skip
 
@@ -102,6 +102,19 @@ def test_verdicts_are_those_of_the_newest_publication_of_their_own_stage(tmp_pat
 def test_views_without_any_publication_are_empty(tmp_path: Path) -> None:
     for view in ("head_ranking", "patching", "verdicts"):
         assert rows(tmp_path, view).is_empty()
+
+
+def test_traces_of_datasets_with_the_same_documents_are_a_row_each_with_its_own_completion(tmp_path: Path) -> None:
+    outputs = []
+    for dataset in ("toy", "copy"):
+        key: dict[str, object] = {"dataset": dataset, "document_id": "d1", "request_hash": "r1", "trace_id": "t1"}
+        raw = table("raw_traces", [key | {"completion_text": f"said of {dataset}"}])
+        outputs += [
+            published(tmp_path, stage, name, frame, f"run-{dataset}", dataset)
+            for stage, name, frame in (("trace", "raw_traces", raw), ("parse", "core_traces", table("core_traces", [key])))
+        ]
+    found = rows(tmp_path, "traces", *outputs).select("dataset", "completion_text").sort("dataset")
+    assert found.rows() == [("copy", "said of copy"), ("toy", "said of toy")]
 
 
 def fidelity_rows(root: Path) -> pl.DataFrame:

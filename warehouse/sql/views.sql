@@ -78,7 +78,7 @@ order by dataset, model, phase, direction, outcome_quantity, head_count, head_se
 create or replace view traces as
 select t.*, r.completion_text, r.reasoning_text, r.finish_reason, r.prompt_tokens, r.completion_tokens, r.cost_usd,
        r.latency_ms, r.attempt_count
-from core_traces t join raw_traces r using (request_hash, document_id);
+from core_traces t join raw_traces r using (dataset, request_hash, document_id);
 
 create or replace view costs as
 select c.*, r.command, r.started_at
