@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.config import DecoderConfig
+from schemas.refs import LabelReference
 from schemas.student_settings import DecoderMethod, DecoderStudentsConfig
 
 
@@ -33,16 +34,6 @@ class DecoderDescription(BaseModel):
     train_cpu_s: float = Field(description="CPU seconds of the run that ended the training; not of one it went on from.")
     tokens_per_cpu_s: float = Field(description="Tokens trained on a CPU second, the document's included.")
     written_tokens_per_cpu_s: float = Field(description="Tokens written a CPU second.")
-
-
-class LabelReference(BaseModel):
-    """The label index of a student: where it stands below the data root, and the embedders by content."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    path: str
-    label_embedder: str
-    document_embedder: str
 
 
 class TeacherReference(BaseModel):

@@ -64,6 +64,8 @@ FIDELITY_METRICS = (
 """How a student reasons, beside what it answers; cutoff 0. Of these some may leave 0..1: `UNBOUNDED_METRICS`."""
 DECODER_STUDENT = "decoder-"
 """What decoder students are called by as systems: this and their method."""
+DECODER_BASELINES = ("decoder-cot", "decoder-mechanistic-random-heads", "decoder-answers")
+"""What every decoder student is compared with: plain distillation of the trace, the control, and the answers alone."""
 UNBOUNDED_METRICS = (
     "las",
     "las_masked",

@@ -36,6 +36,14 @@ class ArtifactRef(Frozen):
     content_hash: str
 
 
+class LabelReference(Frozen):
+    """The label index a student was trained with: where it stands below the data root, and the embedders by content."""
+
+    path: str
+    label_embedder: str
+    document_embedder: str
+
+
 class StageCost(Frozen):
     """What a stage used; a null means unknown, never free."""
 

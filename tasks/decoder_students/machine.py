@@ -5,8 +5,8 @@ import sys
 
 import torch
 
-from schemas.errors import ConfigError
 from schemas.student_settings import DecoderStudentsConfig
+from tasks.open_models.devices import choose_device
 
 
 def device_of(settings: DecoderStudentsConfig) -> torch.device:
@@ -15,10 +15,7 @@ def device_of(settings: DecoderStudentsConfig) -> torch.device:
     Raises:
         ConfigError: the settings ask for one that is not there.
     """
-    has_cuda = torch.cuda.is_available()
-    if settings.device == "cuda" and not has_cuda:
-        raise ConfigError("decoder_students.device = 'cuda', but torch finds no CUDA device; set it to auto or cpu")
-    return torch.device("cuda" if has_cuda and settings.device != "cpu" else "cpu")
+    return choose_device(settings.device, "decoder_students")
 
 
 def prepare_accelerate(settings: DecoderStudentsConfig) -> None:

@@ -4,9 +4,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +16,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from schemas.config import EmbedConfig, HeadsConfig
-from schemas.decoders import DecoderStudentDescription, LabelReference, MatchedHead, TeacherReference
+from schemas.decoders import DecoderStudentDescription, MatchedHead, TeacherReference
 from schemas.refs import RunRef, StageCost, StageInputs, StageResult
 from schemas.selections import whole_traces
 from schemas.student_settings import DecoderMethod, DecoderStudentsConfig
@@ -43,7 +41,8 @@ from tasks.decoder_students.requests import check_heads, check_request, check_to
 from tasks.decoder_students.signals import PhaseHeads
 from tasks.decoder_students.training import Guide, State, TokensAlone, Training
 from tasks.labels.progress import log_progress
-from tasks.labels.task import open_embedder
+from tasks.labels.task import open_embedder, refer_to_index
+from tasks.labels.threads import one_thread_each
 from tasks.labels.time_budget import TimeBudget
 from tasks.open_models.factorised import Sizes, build_decoder, place_vectors
 from tasks.open_models.models import ModelRef, check_folder
@@ -270,19 +269,6 @@ def make_students(classroom: Classroom, plans: Sequence[Plan]) -> int:
     return len(missing)
 
 
-@contextmanager
-def one_thread_each(is_side_by_side: bool) -> Iterator[ThreadPoolExecutor]:
-    """A pool with a thread a core and torch single-threaded in each; or one thread that has all of torch's."""
-    count = torch.get_num_threads()
-    size, each = (count, 1) if is_side_by_side else (1, count)
-    pool = ThreadPoolExecutor(size, initializer=torch.set_num_threads, initargs=(each,))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(count)
-
-
 def fingerprint(classroom: Classroom, plan: Plan) -> str:
     """What one student is made from, as a hash: settings of its method that shape it, teacher, inputs and code."""
     inputs, settings = classroom.room.inputs, classroom.settings.of(plan.method)
@@ -475,7 +461,7 @@ def describe(
         settings=settings,
         teacher=refer_to_teacher(classroom),
         embedder=room.embed.model,
-        label_index=refer_to_index(room),
+        label_index=refer_to_index(room.run, room.inputs.artifacts["label_index"], room.embed),
         labels_hash=room.inputs.tables["core_labels"].content_hash,
         parameter_count=counts[0],
         body_parameter_count=counts[1],
@@ -504,13 +490,4 @@ def refer_to_teacher(classroom: Classroom) -> TeacherReference:
         evidence_words=form.evidence_words if form else None,
         prompt_text=None if form else room.settings.prompt_text,
         max_tokens=room.loaded.max_tokens,
-    )
-
-
-def refer_to_index(room: Room) -> LabelReference:
-    """Where the label index stands below the data root, and what it and documents are embedded with."""
-    return LabelReference(
-        path=Path(room.inputs.artifacts["label_index"].path).relative_to(room.run.root_path).as_posix(),
-        label_embedder=open_embedder(room.run, room.embed, room.embed.label_tokens).identity,
-        document_embedder=open_embedder(room.run, room.embed, room.embed.document_tokens).identity,
     )

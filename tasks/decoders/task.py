@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
-import torch
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from schemas.config import DecoderConfig, EmbedConfig
 from schemas.decoders import DecoderDescription
-from schemas.errors import ConfigError, StorageError
+from schemas.errors import StorageError
 from schemas.refs import RunRef, StageCost, StageInputs, StageResult
 from schemas.selections import whole_traces
 from schemas.tables import CORE_TRAIN_STEPS
@@ -25,6 +24,7 @@ from tasks.decoders.training import Lessons, pack_state, train, unpack_state
 from tasks.labels.progress import log_progress
 from tasks.labels.search import LabelIndex
 from tasks.labels.task import open_embedder, open_label_index
+from tasks.open_models.devices import choose_device
 from tasks.open_models.factorised import FactorisedDecoder, materialise, new_decoder
 from tasks.open_models.steps import StepLoss
 from tasks.sequences.annotated import AnnotatedText
@@ -183,19 +183,7 @@ def start_model(room: Room, material: Material, lessons: Lessons) -> FactorisedD
     words = embedder.embed(material.vocabulary.words, log_progress("words embedded"))
     vectors = token_vectors(open_index(room).vectors_of(material.vocabulary.label_ids), words)
     longest = max(len(lesson.token_ids) for lesson in (*lessons.train, *lessons.dev))
-    return new_decoder(room.settings, vectors, longest).to(device_of(room.settings))
-
-
-def device_of(settings: DecoderConfig) -> torch.device:
-    """The device that is trained on.
-
-    Raises:
-        ConfigError: the settings ask for one that is not there.
-    """
-    has_cuda = torch.cuda.is_available()
-    if settings.device == "cuda" and not has_cuda:
-        raise ConfigError("decoder.device = 'cuda', but torch finds no CUDA device; set it to auto or cpu")
-    return torch.device("cuda" if has_cuda and settings.device != "cpu" else "cpu")
+    return new_decoder(room.settings, vectors, longest).to(choose_device(room.settings.device, "decoder"))
 
 
 @dataclass

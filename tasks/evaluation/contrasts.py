@@ -3,16 +3,12 @@
 import logging
 from collections.abc import Sequence
 
-from schemas.fields import DECODER_STUDENT
+from schemas.fields import DECODER_BASELINES, DECODER_STUDENT
 
 logger = logging.getLogger(__name__)
 
 PHASE_PAIRS = (("mechanistic", "mechanistic-no-p1"), ("mechanistic", "mechanistic-no-p2"))
 """What each phase's supervision adds to the other's."""
-
-
-DECODER_BASELINES = ("decoder-cot", "decoder-mechanistic-random-heads", "decoder-answers")
-"""What every decoder student is compared with: plain distillation of the trace, the control, and the answers alone."""
 
 
 def contrast_pairs(systems: Sequence[str], baseline: str) -> list[tuple[str, str]]:

@@ -8,15 +8,13 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool
 
+from schemas.fields import DECODER_BASELINES
 from schemas.tables import OUT_CONTRASTS, OUT_METRICS
 from tasks.fidelity.simulators import Simulated
 from tasks.intervals.contrasts import contrast_rows
 from tasks.intervals.resampling import BLOCK_CELLS, Resamples, Values, draw_counts, metric_rows
 
 logger = logging.getLogger(__name__)
-
-BASELINES = ("decoder-cot", "decoder-mechanistic-random-heads", "decoder-answers")
-"""What every system is compared with, where both have the metric."""
 
 OWN = ("run_id", "dataset", "split")
 
@@ -171,7 +169,7 @@ def fidelity_rows(
             continue
         generator = np.random.default_rng(seed)
         rows = metric_rows(found, "all", generator).with_columns(split=pl.lit(splits.get(metric, "test")))
-        pairs = [(system, against) for against in BASELINES if against in found.seeds for system in found.seeds]
+        pairs = [(system, against) for against in DECODER_BASELINES if against in found.seeds for system in found.seeds]
         others = contrast_rows(found, [pair for pair in pairs if pair[0] != pair[1]], "all", generator)
         metrics.append(rows.select(metrics[0].columns))
         contrasts.append(others.select(contrasts[0].columns))

@@ -4,9 +4,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,8 +29,10 @@ from tasks.fidelity.token_losses import document_losses
 from tasks.fidelity.trajectories import student_track
 from tasks.labels.progress import log_progress
 from tasks.labels.task import open_embedder
+from tasks.labels.threads import one_thread_each
+from tasks.open_models.devices import choose_device
 from tasks.open_models.documents import draw_documents
-from tasks.open_models.models import ModelRef, device_of
+from tasks.open_models.models import ModelRef
 from tasks.open_models.near import near_vectors
 from tasks.open_models.own_traces import own_trajectories
 from tasks.open_models.read_out import Speaker, make_speaker, read_written
@@ -198,18 +198,6 @@ def student_blocks(material: Material, model: ModelRef, student: Student) -> Hea
     return open_blocks(run.root_path, run.dataset, made_from(material, model, hash_dir(student.path)))
 
 
-@contextmanager
-def one_thread_each() -> Iterator[ThreadPoolExecutor]:
-    """A pool with a thread a core and torch single-threaded in each, so that results do not depend on the cores."""
-    count = torch.get_num_threads()
-    pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(count)
-
-
 def work_through(material: Material, students: Sequence[Student], blocks_of: Callable[[Student], HeadBlocks]) -> list[Found]:
     """The work of every student, side by side; steps are embedded by one thread after the other."""
     progress = log_progress("decoder students that wrote")
@@ -277,7 +265,7 @@ def load_speaker(material: Material, student: Student) -> Speaker:
             model = AutoModelForCausalLM.from_pretrained(student.path, local_files_only=True, dtype=torch.float32)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as exc:
         raise StorageError(f"decoder student {student.path} cannot be loaded ({exc}); run `ctd distill-decoder` again") from exc
-    model.train(False).to(device_of(material.room.settings))
+    model.train(False).to(choose_device(material.room.settings.device, "heads"))
     return make_speaker(model, tokenizer, material.form.tokens, student.has_trace)
 
 

@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 
 from schemas.config import EmbedConfig, IndexConfig
 from schemas.errors import EmptyTargetError, IndexRefusedError
-from schemas.refs import ArtifactRef, RunRef, StageInputs, StageResult, TableRef
+from schemas.refs import ArtifactRef, LabelReference, RunRef, StageInputs, StageResult, TableRef
 from schemas.tables import OUT_METRICS
 from tasks.labels.changes import Changes, find_changes, short_hashes
 from tasks.labels.embedder import CachedEmbedder, embedder_identity, hash_text, label_text
@@ -65,6 +65,19 @@ def hash_embedder(run: RunRef) -> str:
         ConfigError: there is no such model.
     """
     return open_embedder(run, run.config.embed, run.config.embed.label_tokens).identity
+
+
+def refer_to_index(run: RunRef, index: ArtifactRef, embed: EmbedConfig) -> LabelReference:
+    """Where the label index stands below the data root, and what it and documents are embedded with.
+
+    Raises:
+        ConfigError: there is no such model.
+    """
+    return LabelReference(
+        path=Path(index.path).relative_to(run.root_path).as_posix(),
+        label_embedder=open_embedder(run, embed, embed.label_tokens).identity,
+        document_embedder=open_embedder(run, embed, embed.document_tokens).identity,
+    )
 
 
 def open_label_index(run: RunRef, index: ArtifactRef, labels: TableRef) -> LabelIndex:

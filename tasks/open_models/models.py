@@ -10,6 +10,7 @@ import torch
 
 from schemas.config import HeadsConfig
 from schemas.errors import ConfigError, ModelRefusedError
+from tasks.open_models.devices import choose_device
 from tasks.open_models.families import DecoderParts
 from tasks.open_models.watching import watch_heads
 from tasks.sequences.tokens import check_tokenizer
@@ -77,7 +78,7 @@ def load_model(ref: ModelRef, settings: HeadsConfig) -> LoadedModel:
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    device = device_of(settings)
+    device = choose_device(settings.device, "heads")
     precision = torch.float32 if ref.is_compact or settings.precision == "float32" else torch.bfloat16
     try:
         tokenizer = AutoTokenizer.from_pretrained(ref.path, local_files_only=True)
@@ -95,18 +96,6 @@ def load_model(ref: ModelRef, settings: HeadsConfig) -> LoadedModel:
     positions = getattr(model.config, "max_position_embeddings", None) or settings.max_tokens
     first = next(parts.blocks[0].parameters()).device
     return LoadedModel(model, tokenizer, parts, first, min(settings.max_tokens, int(positions)))
-
-
-def device_of(settings: HeadsConfig) -> torch.device:
-    """The device that is measured on.
-
-    Raises:
-        ConfigError: the settings ask for one that is not there.
-    """
-    has_cuda = torch.cuda.is_available()
-    if settings.device == "cuda" and not has_cuda:
-        raise ConfigError("heads.device = 'cuda', but torch finds no CUDA device; set it to auto or cpu")
-    return torch.device("cuda" if has_cuda and settings.device != "cpu" else "cpu")
 
 
 def _place(load: Callable[..., "PreTrainedModel"], device: torch.device) -> "PreTrainedModel":

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from schemas.errors import StorageError
+from schemas.refs import LabelReference
 from tasks.students.calibration import Calibration
 from tasks.students.candidates import Student
 from tasks.students.features import EVIDENCE, FEATURES, Memory
@@ -16,16 +17,6 @@ from tasks.students.matrices import Matrix, fill_matrix, sparse
 from tasks.students.networks import Refiner, Shortlister
 
 Arrays = dict[str, NDArray[np.generic]]
-
-
-class LabelReference(BaseModel):
-    """The label index a student was trained with: where it stands below the data root, and the embedders by content."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    path: str
-    label_embedder: str
-    document_embedder: str
 
 
 class StudentDescription(BaseModel):

@@ -3,22 +3,19 @@
 import hashlib
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-import torch
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from schemas.config import EmbedConfig
 from schemas.errors import ConfigError, StorageError
-from schemas.refs import RunRef, StageCost, StageInputs, StageResult, TableRef
+from schemas.refs import LabelReference, RunRef, StageCost, StageInputs, StageResult, TableRef
 from schemas.selections import of_whole_traces
 from schemas.student_settings import DistillConfig
 from schemas.tables import CORE_PREDICTIONS, CORE_TRAIN_STEPS
@@ -26,13 +23,14 @@ from tasks.labels.embedder import label_text
 from tasks.labels.lexical import LexicalIndex
 from tasks.labels.progress import log_progress
 from tasks.labels.search import LabelIds, Ranking, Vectors
-from tasks.labels.task import open_embedder, open_label_index
+from tasks.labels.task import open_embedder, open_label_index, refer_to_index
+from tasks.labels.threads import one_thread_each
 from tasks.students.calibration import calibrate
 from tasks.students.candidates import Texts
 from tasks.students.card import write_card
 from tasks.students.features import count_words, find_wording
 from tasks.students.methods import Plan, plan_students
-from tasks.students.packing import LabelReference, StudentDescription, pack_student, parameter_count, unpack_student
+from tasks.students.packing import StudentDescription, pack_student, parameter_count, unpack_student
 from tasks.students.prediction import list_predictions, measure_ranking, predict_labels
 from tasks.students.supervision import (
     Pairs,
@@ -110,7 +108,7 @@ def train_students(run: RunRef, inputs: StageInputs, distill: DistillConfig, emb
     material = read_material(run, inputs, documents, embed)
     plans = plan_students(read_teacher(material, inputs), material.gold, distill)
     folder = artifact_path(run.root_path, run.run_id, "distill", "students")
-    room = Workroom(run, folder, inputs, distill, embed, refer_to_index(run, inputs, embed))
+    room = Workroom(run, folder, inputs, distill, embed, refer_to_index(run, inputs.artifacts["label_index"], embed))
     missing = make_students(room, material, plans)
     losses = pl.concat(load_losses(folder / plan.name) for plan in plans).with_columns(dataset=pl.lit(run.dataset))
     table = write_table(run, "distill", CORE_TRAIN_STEPS, CORE_TRAIN_STEPS.conform(losses))
@@ -203,33 +201,12 @@ def fingerprint(inputs: StageInputs, distill: DistillConfig, embed: EmbedConfig)
     return hashlib.sha256("\n".join([settings, embed.model_dump_json(), *hashes]).encode()).hexdigest()
 
 
-def refer_to_index(run: RunRef, inputs: StageInputs, embed: EmbedConfig) -> LabelReference:
-    """Where the label index stands below the data root, and what it and the documents are embedded with."""
-    return LabelReference(
-        path=Path(inputs.artifacts["label_index"].path).relative_to(run.root_path).as_posix(),
-        label_embedder=open_embedder(run, embed, embed.label_tokens).identity,
-        document_embedder=open_embedder(run, embed, embed.document_tokens).identity,
-    )
-
-
 def is_finished(path: Path, expected: str) -> bool:
     """True if a whole student of this fingerprint stands at `path`; a damaged one is trained again."""
     try:
         return is_student(path) and load_description(path, StudentDescription).fingerprint == expected
     except StorageError:
         return False
-
-
-@contextmanager
-def one_thread_each() -> Iterator[ThreadPoolExecutor]:
-    """A pool with a thread a core and torch single-threaded in each, so that results do not depend on the cores."""
-    count = torch.get_num_threads()
-    pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(count)
 
 
 def make_student(room: Workroom, material: Material, plan: Plan) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import polars as pl
 from transformers import PreTrainedModel
 
-from schemas.decoders import DecoderStudentDescription, LabelReference, TeacherReference
-from schemas.refs import ArtifactRef, RunRef
+from schemas.decoders import DecoderStudentDescription, TeacherReference
+from schemas.refs import ArtifactRef, LabelReference, RunRef
 from schemas.student_settings import DecoderMethod, DecoderStudentsConfig
 from tasks.open_models.models import ModelRef
 from tests.support.planted_decoder import planted_decoder

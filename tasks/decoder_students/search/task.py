@@ -30,13 +30,13 @@ from tasks.decoder_students.task import (
     Start,
     affordable_steps,
     hash_sources,
-    one_thread_each,
     open_classroom,
     open_lecturer,
     open_start,
     prepare_training,
 )
 from tasks.labels.progress import log_progress
+from tasks.labels.threads import one_thread_each
 from tasks.open_models.models import ModelRef
 from tasks.open_models.read_out import make_speaker
 from tasks.trials.choice import Choice, TrialResult, Tried, choose_trials, describe_choices, list_trials, mean_result

@@ -16,10 +16,11 @@ from schemas.refs import RunRef, StageCost, StageInputs, StageOutput, StageResul
 from schemas.student_settings import DistillConfig, SearchConfig
 from schemas.tables import CORE_TRIALS
 from tasks.labels.progress import log_progress
+from tasks.labels.threads import one_thread_each
 from tasks.students.methods import Plan, plan_students
 from tasks.students.search.space import encoder_space, used_settings
 from tasks.students.search.trials import Bench, run_trial, split_documents
-from tasks.students.task import one_thread_each, read_material, read_teacher
+from tasks.students.task import read_material, read_teacher
 from tasks.trials.choice import Choice, TrialResult, Tried, choose_trials, describe_choices, list_trials
 from tasks.trials.drawing import Trial, draw_trials, refuse_reported_seeds
 from warehouse.layout import artifact_path

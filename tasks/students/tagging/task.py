@@ -16,7 +16,7 @@ from prefect.cache_policies import NO_CACHE
 
 from schemas.config import EmbedConfig, TagConfig
 from schemas.errors import ConfigError, IndexRefusedError, InputFormatError, MissingTableError
-from schemas.refs import Frozen, RunRef, StageInputs
+from schemas.refs import Frozen, LabelReference, RunRef, StageInputs
 from schemas.stages import Stage
 from tasks.labels.embedder import CachedEmbedder, VectorStore, label_text
 from tasks.labels.lexical import LexicalIndex
@@ -24,7 +24,7 @@ from tasks.labels.progress import log_progress
 from tasks.labels.search import LabelIds
 from tasks.labels.task import open_embedder, open_label_index
 from tasks.students.calibration import Calibration
-from tasks.students.packing import LabelReference, StudentDescription, unpack_student
+from tasks.students.packing import StudentDescription, unpack_student
 from tasks.students.tagging.documents import Columns, Document, Sieve, Skipped, Survey, choose_columns, describe_skipped
 from tasks.students.tagging.rows import TAG_SCHEMA, LabelNames
 from tasks.students.tagging.tagger import LeftOut, Tagger

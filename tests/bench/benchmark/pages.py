@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from schemas.fields import DECODER_BASELINES
 from tests.bench.benchmark.plan import SAMPLE, TAGGING, VARIANTS, variant_dataset
 from tests.bench.benchmark.step_costs import beside_cot
 
@@ -22,7 +23,6 @@ ANSWERED = (("P", 1), ("P", 5), ("R", 10), ("PSP", 5), ("format_frac", 0))
 PLAIN = ("focus_distance", "confusion_distance", "token_loss_nats")
 """Not shares: shown as they are."""
 REASONED = (*((name, 0) for name in ("las", "las_nonleaking", "las_leaking", "leaking_frac")), *((name, 0) for name in PLAIN))
-BASELINES = ("decoder-cot", "decoder-mechanistic-random-heads", "decoder-answers")
 SEGMENTS = ("head", "torso", "tail", "unseen")
 
 
@@ -145,7 +145,7 @@ def decoder_lines(metrics: Rows, contrasts: Rows) -> list[str]:
     ]
     for columns in (ANSWERED, REASONED):
         lines += decoder_table(systems, metrics, None, columns)
-    for baseline in BASELINES:
+    for baseline in DECODER_BASELINES:
         lines += [f"Paired differences to `{baseline}`:", ""]
         others = [system for system in systems if system != baseline]
         for columns in (ANSWERED, REASONED):
