@@ -4,7 +4,8 @@ from prefect import flow
 
 from flows.stage import run_stage, stage_run
 from schemas.refs import StageOutput
-from tasks.decoder_students.task import distill_decoder_students, hash_sources
+from tasks.decoder_students.classroom.task import hash_sources
+from tasks.decoder_students.task import distill_decoder_students
 from tasks.open_models.task import locate_model
 
 

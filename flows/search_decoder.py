@@ -4,8 +4,8 @@ from prefect import flow
 
 from flows.stage import run_stage, stage_run
 from schemas.refs import StageOutput
+from tasks.decoder_students.classroom.task import hash_sources
 from tasks.decoder_students.search.task import search_decoder_settings
-from tasks.decoder_students.task import hash_sources
 from tasks.open_models.task import locate_model
 
 

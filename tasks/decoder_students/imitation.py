@@ -1,6 +1,6 @@
 """What a teacher teaches besides tokens: its next-token distribution, and what its heads do, imitated by matched heads."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from schemas.student_settings import DecoderStudentsConfig
 from tasks.decoder_students.cached_signals import Likeliest, TeacherBatch
+from tasks.decoder_students.guides import Part, Pass, run_part
 from tasks.decoder_students.learner import Learner
+from tasks.decoder_students.lecturer import Lecturer
 from tasks.decoder_students.losses import (
     distribution_loss,
     interaction_loss,
@@ -22,36 +24,15 @@ from tasks.decoder_students.losses import (
     write_weight,
 )
 from tasks.decoder_students.matching import HeadMatch, Profiles, Slot, match_heads
-from tasks.decoder_students.methods import DISTRIBUTION, P1_TERMS, P2_TERMS, Teaching, Term
+from tasks.decoder_students.methods import DISTRIBUTION, P1, P1_TERMS, P2, P2_TERMS, Teaching, Term
 from tasks.decoder_students.phase_signals import PhaseRows, PhaseSignals, Weighted
 from tasks.decoder_students.signals import Head, PhaseHeads, find_signal_places, observe
-from tasks.decoder_students.training import Part, Pass, run_part
 from tasks.open_models.scores import measure_rows, score_documents
 from tasks.sequences.batches import Batch, by_length, pad
 from tasks.sequences.tokens import TokenSequence
 
-P1, P2 = "p1", "p2"
 MATCH_BATCH = 32
 """Development documents a forward pass when a student's heads are scored."""
-
-
-@dataclass(frozen=True)
-class Lecturer:
-    """What the teacher does on the documents that are trained on.
-
-    Attributes:
-        sequences: of these documents, in the order of the lessons.
-        read: places of documents, and heads -> what the teacher does there; with its next tokens if the flag is set.
-        scales: root mean square of each head's interaction, by phase and head.
-        profiles: scores of all its heads.
-        d_model: its width.
-    """
-
-    sequences: Sequence[TokenSequence]
-    read: Callable[[Sequence[int], PhaseHeads, bool], TeacherBatch]
-    scales: Mapping[str, Mapping[Head, float]]
-    profiles: Profiles
-    d_model: int
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 
 from schemas.errors import TrainingError
+from schemas.selections import whole_traces
 from tasks.open_models.lessons import NO_PHASE, PHASES, Lesson, make_lesson
 from tasks.sequences.compact import ANSWER
 from tasks.sequences.tokens import TokenSequence
+from tasks.sequences.traces import TraceTables
 
 MIN_DOCUMENTS = 20
 """Fewer usable traces than this are not trained on."""
@@ -24,6 +27,14 @@ class Split:
     train: tuple[str, ...]
     dev: tuple[str, ...]
     left_out_count: int
+
+
+def usable_documents(tables: TraceTables) -> set[str]:
+    """Train documents with a whole trace that names a candidate and an answer that link."""
+    traces = whole_traces(tables.traces).filter(pl.col("split") == "train")
+    for part in (tables.shortlist, tables.answers):
+        traces = traces.join(part.filter(pl.col("label_id").is_not_null()), on="trace_id", how="semi")
+    return set(traces["document_id"])
 
 
 def split_documents(usable: Collection[str], held_out: Collection[str], dev_frac: float, most: int) -> Split:

@@ -16,6 +16,8 @@ Term = Literal[
 ]
 P1_TERMS: tuple[Term, ...] = ("p1_attention_loss", "p1_write_loss", "p1_interaction_loss")
 P2_TERMS: tuple[Term, ...] = ("p2_loop_loss", "p2_write_loss", "p2_interaction_loss")
+P1, P2 = "p1", "p2"
+"""The phases, as matched heads name them."""
 DISTRIBUTION: Term = "distribution_loss"
 TOKEN = "token_loss"
 
@@ -71,3 +73,21 @@ def system_of(method: DecoderMethod) -> str:
 def student_name(method: DecoderMethod, seed: int) -> str:
     """The folder of a student."""
     return f"{system_of(method)}-seed{seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A student to be trained."""
+
+    method: DecoderMethod
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Its folder."""
+        return student_name(self.method, self.seed)
+
+    @property
+    def teaching(self) -> Teaching:
+        """What its method is made of."""
+        return teaching_of(self.method)

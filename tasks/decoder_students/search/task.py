@@ -17,24 +17,21 @@ from schemas.errors import ConfigError, TrainingError
 from schemas.refs import RunRef, StageCost, StageInputs, StageOutput, StageResult
 from schemas.student_settings import DecoderMethod, DecoderStudentsConfig, SearchConfig
 from schemas.tables import CORE_TRIALS
-from tasks.decoder_students.imitation import Lecturer
-from tasks.decoder_students.machine import device_of
-from tasks.decoder_students.methods import system_of
-from tasks.decoder_students.search.judging import Exam, judge, make_exam
-from tasks.decoder_students.search.space import decoder_space, used_settings
-from tasks.decoder_students.task import (
+from tasks.decoder_students.classroom.task import (
     SEQUENCE_SETTINGS,
-    UNSHAPING,
     Classroom,
-    Plan,
     Start,
-    affordable_steps,
     hash_sources,
     open_classroom,
     open_lecturer,
     open_start,
-    prepare_training,
 )
+from tasks.decoder_students.lecturer import Lecturer
+from tasks.decoder_students.machine import device_of
+from tasks.decoder_students.methods import Plan, system_of
+from tasks.decoder_students.search.judging import Exam, judge, make_exam
+from tasks.decoder_students.search.space import decoder_space, used_settings
+from tasks.decoder_students.task import UNSHAPING, affordable_steps, prepare_training
 from tasks.labels.progress import log_progress
 from tasks.labels.threads import one_thread_each
 from tasks.open_models.models import ModelRef

@@ -1,6 +1,6 @@
 """A tiny student, a tiny teacher of another size, and random sequences that mean nothing to either."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from copy import deepcopy
 from functools import cache
 
@@ -8,14 +8,15 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from schemas.student_settings import DecoderMethod, DecoderStudentsConfig
-from tasks.decoder_students.cached_signals import TeacherBatch, interaction_scale, read_batch, teacher_signals, teacher_slices
-from tasks.decoder_students.imitation import P1, P2, Lecturer, Tutor, Watched, student_profiles
+from tasks.decoder_students.cached_signals import Arrays, teacher_signals, teacher_slices
+from tasks.decoder_students.guides import Guide, TokensAlone
+from tasks.decoder_students.imitation import Tutor, Watched, student_profiles
 from tasks.decoder_students.learner import Learner, folder_learner
+from tasks.decoder_students.lecturer import Lecturer, heads_by_phase, make_lecturer
 from tasks.decoder_students.matching import Slot
 from tasks.decoder_students.material import Lessons, Reader
 from tasks.decoder_students.methods import teaching_of
-from tasks.decoder_students.signals import PhaseHeads
-from tasks.decoder_students.training import Guide, State, TokensAlone, Training
+from tasks.decoder_students.training import State, Training
 from tasks.open_models.watching import watch_heads
 from tests.support.tiny_decoders import tiny_decoder
 from tests.unit.heads.drawn_sequences import drawn_sequence
@@ -35,21 +36,25 @@ def lessons() -> Lessons:
     return Lessons(every, READER.lessons(DEV, True), [len(one.token_ids) for one in every], 0)
 
 
+class KeptSignals:
+    """Signals that are kept in memory."""
+
+    def __init__(self, arrays: Sequence[Arrays]) -> None:
+        self.arrays = arrays
+
+    def read(self, documents: Iterable[int], names: Collection[str] | None = None) -> Iterator[Arrays]:
+        for one in documents:
+            yield {name: values for name, values in self.arrays[one].items() if names is None or name in names}
+
+
 @cache
 def lecturer() -> Lecturer:
     """The teacher; nothing changes it."""
     parts = watch_heads(tiny_decoder("llama-grouped", 7))
-    kept = PhaseHeads(((0, 1),), ((2, 3),))
-    arrays = teacher_signals(parts, TRAIN, kept, 0, 4, top=5)
-    slices = teacher_slices(parts, kept)
-    scales = interaction_scale(arrays)
-
-    def read(places: Sequence[int], heads: PhaseHeads, _: bool) -> TeacherBatch:
-        return read_batch([arrays[place] for place in places], slices, kept, heads)
-
+    kept = heads_by_phase(SLOTS)
+    store = KeptSignals(teacher_signals(parts, TRAIN, kept, 0, 4, top=5))
     profiles = student_profiles(Learner(parts.body, parts, lambda: tiny_decoder("llama")), Watched(DEV, 0))
-    by_phase = {P1: {(0, 1): float(scales[0][0])}, P2: {(2, 3): float(scales[1][0])}}
-    return Lecturer(TRAIN, read, by_phase, profiles, parts.d_model)
+    return make_lecturer(store, teacher_slices(parts, kept), kept, TRAIN, profiles, parts.d_model)
 
 
 def training(

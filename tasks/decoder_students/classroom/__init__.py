@@ -1,0 +1,1 @@
+"""What all decoder students of a stage share."""
