@@ -4,7 +4,7 @@ from pathlib import Path
 
 ENDED = """
 import os, signal, sys, typer
-from flows.cli import guarded, start
+from flows.terminal import guarded, start
 start(sys.argv[1])
 try:
     guarded(lambda: os.kill(os.getpid(), signal.SIGTERM))
