@@ -155,7 +155,7 @@ def test_parse_traces_after_a_kill_writes_what_an_unbroken_run_writes(tmp_path: 
 
 
 def test_parse_traces_interrupted_leaves_no_table_and_no_process(tmp_path: Path) -> None:
-    run, inputs = many_answers(tmp_path, 20_000)
+    run, inputs = many_answers(tmp_path, 60_000)  # more than are read before a busy machine sees that it reads
     command = [sys.executable, "-c", PARSE, run.model_dump_json(), inputs.model_dump_json(), "2"]
     stage = run.root_path / "runs" / run.run_id / "parse"
     child = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
