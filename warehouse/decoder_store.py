@@ -14,10 +14,9 @@ from schemas.decoders import DecoderDescription
 from schemas.errors import StorageError
 from warehouse.atomic import fresh_dir
 from warehouse.layout import artifact_path
+from warehouse.model_folders import LOSSES, load_model_losses, save_model_folder
 
 DESCRIPTION = "decoder.json"
-CARD = "README.md"
-LOSSES = "train_steps.parquet"
 WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
 STATE = "state.pt"
@@ -48,11 +47,7 @@ def save_decoder(
     Raises:
         StorageError: the folder cannot be written.
     """
-    with fresh_dir(path) as folder:
-        write_model(folder)
-        losses.write_parquet(folder / LOSSES)
-        (folder / CARD).write_text(card_text, encoding="utf-8")
-        (folder / DESCRIPTION).write_text(description.model_dump_json(indent=2), encoding="utf-8")
+    save_model_folder(path, write_model, description, DESCRIPTION, card_text, losses)
 
 
 def load_decoder_description(path: Path) -> DecoderDescription:
@@ -76,10 +71,7 @@ def load_decoder_losses(path: Path) -> pl.DataFrame:
     Raises:
         StorageError: they are missing or damaged.
     """
-    try:
-        return pl.read_parquet(path / LOSSES)
-    except (OSError, pl.exceptions.PolarsError) as exc:
-        raise StorageError(f"decoder {path} is missing or damaged ({exc}); run `ctd decoder` again") from exc
+    return load_model_losses(path, "decoder", "ctd decoder")
 
 
 def checkpoint_dir(root: Path, run_id: str, stage: str = "decoder", name: str = "checkpoint") -> Path:

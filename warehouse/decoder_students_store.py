@@ -11,11 +11,10 @@ from schemas.decoders import DecoderStudentDescription
 from schemas.errors import StorageError
 from warehouse.atomic import fresh_dir
 from warehouse.layout import artifact_path
+from warehouse.model_folders import CARD, LOSSES, load_model_losses, save_model_folder
 
 STAGE, ARTIFACT = "distill-decoder", "decoder_students"
 DESCRIPTION = "student.json"
-CARD = "README.md"
-LOSSES = "train_steps.parquet"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 TOKENIZER = "tokenizer.json"
 CONFIG = "config.json"
@@ -45,11 +44,7 @@ def save_decoder_student(
     Raises:
         StorageError: the folder cannot be written.
     """
-    with fresh_dir(path) as folder:
-        write_model(folder)
-        losses.write_parquet(folder / LOSSES)
-        (folder / CARD).write_text(card_text, encoding="utf-8")
-        (folder / DESCRIPTION).write_text(description.model_dump_json(indent=2), encoding="utf-8")
+    save_model_folder(path, write_model, description, DESCRIPTION, card_text, losses)
 
 
 def load_student_description(path: Path) -> DecoderStudentDescription:
@@ -74,10 +69,7 @@ def load_student_losses(path: Path) -> pl.DataFrame:
     Raises:
         StorageError: they are missing or damaged.
     """
-    try:
-        return pl.read_parquet(path / LOSSES)
-    except (OSError, pl.exceptions.PolarsError) as exc:
-        raise StorageError(f"decoder student {path} is missing or damaged ({exc}); run `ctd {STAGE}` again") from exc
+    return load_model_losses(path, "decoder student", f"ctd {STAGE}")
 
 
 def list_decoder_students(path: Path) -> list[Path]:
