@@ -20,6 +20,12 @@ class Stage:
     """Tables that are read if they are there, as `stage:table`."""
 
 
+TRACED = ("core_documents", "core_labels", "core_relevance", "core_traces", "core_shortlist", "core_steps", "core_answers")
+"""Documents, labels and what the teacher's traces say of them."""
+
+READ_AS_WRITTEN = (*TRACED, "raw_traces")
+"""The same, and the traces as the teacher wrote them: what a model of its own reads them through."""
+
 STAGES = {
     stage.name: stage
     for stage in (
@@ -57,7 +63,7 @@ STAGES = {
             "characterize",
             "phases",
             ("embed", "characterize"),
-            ("core_documents", "core_labels", "core_relevance", "core_traces", "core_shortlist", "core_steps", "core_answers"),
+            TRACED,
             ("label_index",),
             ("core_trajectories", "core_near_misses", "out_metrics", "out_contrasts", "out_verdicts"),
         ),
@@ -75,16 +81,7 @@ STAGES = {
             "heads",
             "heads",
             ("embed", "decoder", "heads"),
-            (
-                "core_documents",
-                "core_labels",
-                "core_relevance",
-                "raw_traces",
-                "core_traces",
-                "core_shortlist",
-                "core_steps",
-                "core_answers",
-            ),
+            READ_AS_WRITTEN,
             ("label_index",),
             (
                 "core_head_document_scores",
@@ -101,7 +98,7 @@ STAGES = {
             "distill",
             "students",
             ("embed", "distill"),
-            ("core_documents", "core_labels", "core_relevance", "core_traces", "core_shortlist", "core_steps", "core_answers"),
+            TRACED,
             ("label_index",),
             ("core_train_steps",),
             ("students",),
@@ -110,7 +107,7 @@ STAGES = {
             "search",
             "students",
             ("embed", "distill", "search"),
-            ("core_documents", "core_labels", "core_relevance", "core_traces", "core_shortlist", "core_steps", "core_answers"),
+            TRACED,
             ("label_index",),
             ("core_trials",),
             ("chosen_settings",),
@@ -120,17 +117,7 @@ STAGES = {
             "search-decoder",
             "decoder_students",
             ("embed", "heads", "decoder_students", "search"),
-            (
-                "core_documents",
-                "core_labels",
-                "core_relevance",
-                "raw_traces",
-                "core_traces",
-                "core_shortlist",
-                "core_steps",
-                "core_answers",
-                "core_head_scores",
-            ),
+            (*READ_AS_WRITTEN, "core_head_scores"),
             ("label_index",),
             ("core_trials",),
             ("chosen_decoder_settings",),
@@ -140,17 +127,7 @@ STAGES = {
             "distill-decoder",
             "decoder_students",
             ("embed", "heads", "decoder_students"),
-            (
-                "core_documents",
-                "core_labels",
-                "core_relevance",
-                "raw_traces",
-                "core_traces",
-                "core_shortlist",
-                "core_steps",
-                "core_answers",
-                "core_head_scores",
-            ),
+            (*READ_AS_WRITTEN, "core_head_scores"),
             ("label_index",),
             ("core_train_steps", "core_head_matches"),
             ("decoder_students",),
@@ -160,15 +137,7 @@ STAGES = {
             "fidelity",
             "fidelity",
             ("embed", "heads", "fidelity"),
-            (
-                "core_documents",
-                "core_labels",
-                "core_relevance",
-                "core_traces",
-                "core_shortlist",
-                "core_steps",
-                "core_answers",
-            ),
+            TRACED,
             ("label_index", "decoder_students"),
             ("core_student_traces", "core_predictions", "core_trajectories", "out_metrics", "out_contrasts"),
             grounds=("labels", "sequences", "open_models", "intervals"),

@@ -1,5 +1,6 @@
 """Settings of students: encoder and decoder students, and the search of settings for them."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
@@ -11,6 +12,13 @@ METHODS: tuple[Method, ...] = ("answers", "mechanistic-no-p2", "mechanistic-no-p
 
 ENCODER_TUNABLE = ("learning_rate", "weight_decay", "temperature", "lambda_p1", "lambda_p2")
 """Settings of encoder students that may differ between methods: what a search chooses."""
+
+
+def _refuse_others(chosen: Iterable[Mapping[str, float]], tunable: Sequence[str]) -> None:
+    """Refuse overrides of settings that may not differ between methods."""
+    wrong = sorted({name for values in chosen for name in values} - set(tunable))
+    if wrong:
+        raise ValueError(f"{wrong} may not differ between methods, only {list(tunable)}: budgets stay equal")
 
 
 class DistillConfig(Section):
@@ -41,9 +49,7 @@ class DistillConfig(Section):
     @field_validator("overrides")
     @classmethod
     def _overrides_what_may_differ(cls, value: dict[Method, dict[str, float]]) -> dict[Method, dict[str, float]]:
-        wrong = sorted({name for chosen in value.values() for name in chosen} - set(ENCODER_TUNABLE))
-        if wrong:
-            raise ValueError(f"{wrong} may not differ between methods, only {list(ENCODER_TUNABLE)}: budgets stay equal")
+        _refuse_others(value.values(), ENCODER_TUNABLE)
         return value
 
     @model_validator(mode="after")
@@ -133,9 +139,7 @@ class DecoderStudentsConfig(Section):
     @field_validator("overrides")
     @classmethod
     def _overrides_what_may_differ(cls, value: dict[DecoderMethod, dict[str, float]]) -> dict[DecoderMethod, dict[str, float]]:
-        wrong = sorted({name for chosen in value.values() for name in chosen} - set(DECODER_TUNABLE))
-        if wrong:
-            raise ValueError(f"{wrong} may not differ between methods, only {list(DECODER_TUNABLE)}: budgets stay equal")
+        _refuse_others(value.values(), DECODER_TUNABLE)
         return value
 
     @model_validator(mode="after")
