@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,6 @@ from tasks.decoder_students.guides import Guide, TokensAlone
 from tasks.decoder_students.imitation import Tutor, Watched
 from tasks.decoder_students.learner import Learner, parameter_counts
 from tasks.decoder_students.lecturer import Lecturer
-from tasks.decoder_students.machine import device_of, prepare_accelerate
 from tasks.decoder_students.methods import Plan, system_of
 from tasks.decoder_students.training import State, Training
 from tasks.labels.progress import log_progress
@@ -104,7 +103,7 @@ def make_students(classroom: Classroom, plans: Sequence[Plan]) -> int:
     """
     run, folder = classroom.run, students_dir(classroom.run.root_path, classroom.run.run_id)
     keep_students(folder, {plan.name for plan in plans})
-    prints = {plan: fingerprint(classroom, plan) for plan in plans}
+    prints = fingerprints(classroom, plans)
     root, run_id = run.root_path, run.run_id
     whole = {plan for plan in plans if is_made_from(folder / plan.name, prints[plan])}
     missing = [plan for plan in plans if plan not in whole and not take_over(root, run_id, plan.name, prints[plan])]
@@ -112,28 +111,34 @@ def make_students(classroom: Classroom, plans: Sequence[Plan]) -> int:
         return 0
     lecturer = open_lecturer(classroom, missing)
     start = open_start(classroom)
-    prepare_accelerate(classroom.settings)
     progress = log_progress("decoder students trained")
-    is_side_by_side = classroom.settings.student is None and device_of(classroom.settings).type == "cpu"
-    with one_thread_each(is_side_by_side) as pool:
-        make = partial(
-            make_student, classroom, start, lecturer, prints, time.thread_time if is_side_by_side else time.process_time
-        )
+    with one_thread_each(classroom.is_side_by_side) as pool:
+        make = partial(make_student, classroom, start, lecturer, prints)
         for done, _ in enumerate(pool.map(make, missing), 1):
             progress(done, len(missing))
     return len(missing)
 
 
-def fingerprint(classroom: Classroom, plan: Plan) -> str:
-    """What one student is made from, as a hash: settings of its method that shape it, teacher, inputs and code."""
+def fingerprints(classroom: Classroom, plans: Sequence[Plan]) -> dict[Plan, str]:
+    """What each student is made from, as a hash: settings of its method that shape it, teacher, inputs and code.
+
+    Code and folders are read once for all of them.
+    """
+    code = hash_code(("tasks.decoder_students", "tasks.open_models", "tasks.sequences", "schemas"))
+    sources = hash_sources(classroom.run, classroom.model)
+    return {plan: fingerprint(classroom, plan, code, sources) for plan in plans}
+
+
+def fingerprint(classroom: Classroom, plan: Plan, code: str, sources: str) -> str:
+    """What one student is made from, as a hash."""
     inputs, settings = classroom.room.inputs, classroom.settings.of(plan.method)
     left = set() if plan.teaching.imitates_heads else {"core_head_scores"}
     hashes = sorted(ref.content_hash for name, ref in inputs.tables.items() if name not in left)
     parts = [
         plan.name,
-        hash_code(("tasks.decoder_students", "tasks.open_models", "tasks.sequences", "schemas")),
+        code,
         settings.model_dump_json(exclude=UNSHAPING),
-        hash_sources(classroom.run, classroom.model),
+        sources,
         json.dumps(classroom.room.settings.model_dump(mode="json", include=SEQUENCE_SETTINGS), sort_keys=True),
         classroom.room.embed.model_dump_json(),
         *hashes,
@@ -142,13 +147,11 @@ def fingerprint(classroom: Classroom, plan: Plan) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def make_student(
-    classroom: Classroom, start: Start, lecturer: Lecturer | None, prints: dict[Plan, str], clock: Callable[[], float], plan: Plan
-) -> None:
+def make_student(classroom: Classroom, start: Start, lecturer: Lecturer | None, prints: Mapping[Plan, str], plan: Plan) -> None:
     """Train one student, from its furthest checkpoint if there is one, and write its folder."""
     run = classroom.run
     kept = find_checkpoint(run.root_path, run.run_id, prints[plan], STAGE, f"checkpoint-{plan.name}")
-    steps = kept["train_steps"] if kept is not None else affordable_steps(classroom, start, lecturer, clock, plan)
+    steps = kept["train_steps"] if kept is not None else affordable_steps(classroom, start, lecturer, plan)
     training = prepare_training(classroom, start(plan.seed), lecturer, plan, steps)
     if kept is not None:
         training.take_up(kept)
@@ -157,14 +160,12 @@ def make_student(
     def keep(state: State) -> None:
         save_checkpoint(run.root_path, run.run_id, prints[plan], state, STAGE, f"checkpoint-{plan.name}")
 
-    training.run(keep, clock)
+    training.run(keep, classroom.clock)
     write_student(classroom, training, plan, prints[plan])
     drop_checkpoint(run.root_path, run.run_id, STAGE, f"checkpoint-{plan.name}")
 
 
-def affordable_steps(
-    classroom: Classroom, start: Start, lecturer: Lecturer | None, clock: Callable[[], float], plan: Plan
-) -> int:
+def affordable_steps(classroom: Classroom, start: Start, lecturer: Lecturer | None, plan: Plan) -> int:
     """Steps of a student: those that are set, or those that fit in `max_cpu_s`, its matching of heads included.
 
     Raises:
@@ -173,6 +174,7 @@ def affordable_steps(
     settings = classroom.settings
     if settings.max_cpu_s is None:
         return settings.train_steps
+    clock = classroom.clock
     budget = TimeBudget(settings.max_cpu_s, "decoder_students.max_cpu_s", clock)
     return budget.steps(lambda count: prepare_training(classroom, start(plan.seed), lecturer, plan, count).run(clock=clock))
 

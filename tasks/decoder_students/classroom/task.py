@@ -1,6 +1,7 @@
 """Teacher, documents and traces of decoder students, how students begin, and what the teacher does: made once for all of them."""
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +25,7 @@ from tasks.decoder_students.cached_signals import (
 from tasks.decoder_students.description import Origin
 from tasks.decoder_students.learner import Learner, folder_learner, small_learner
 from tasks.decoder_students.lecturer import Lecturer, heads_by_phase, make_lecturer
-from tasks.decoder_students.machine import device_of
+from tasks.decoder_students.machine import device_of, prepare_accelerate
 from tasks.decoder_students.matching import Slot, choose_teacher_heads, draw_teacher_heads, read_profiles
 from tasks.decoder_students.material import Lessons, Reader, Split, split_documents, usable_documents
 from tasks.decoder_students.methods import DISTRIBUTION, Plan, Teaching
@@ -70,6 +71,16 @@ class Classroom:
     def run(self) -> RunRef:
         """The run."""
         return self.room.run
+
+    @property
+    def is_side_by_side(self) -> bool:
+        """Small students on a CPU are trained side by side, a thread each; others one after the other."""
+        return self.settings.student is None and device_of(self.settings).type == "cpu"
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """CPU seconds of one student's training."""
+        return time.thread_time if self.is_side_by_side else time.process_time
 
     def lessons(self, has_trace: bool) -> Lessons:
         """What a student is taught."""
@@ -147,9 +158,10 @@ Start = Callable[[int], Learner]
 
 
 def open_start(classroom: Classroom) -> Start:
-    """How students begin: small ones with vectors of the embedder, or as a folder's model."""
+    """How students begin: small ones with vectors of the embedder, or as a folder's model; accelerate is set up for them."""
     settings = classroom.settings
     device = device_of(settings)
+    prepare_accelerate(settings)
     if settings.student is not None:
         return partial(start_folder, student_folder(settings.student), settings, device)
     vectors, config = vocabulary_vectors(classroom.room), classroom.room.loaded.model.config

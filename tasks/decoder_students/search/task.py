@@ -3,7 +3,6 @@
 import json
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -61,7 +60,6 @@ class Searcher:
     start: Start
     seeds: tuple[int, ...]
     store: TrialStore
-    clock: Callable[[], float]
 
     def attempt(self, one: tuple[DecoderMethod, Trial]) -> Tried:
         """One trial of one method: its result as it was stored, or made and stored now."""
@@ -77,9 +75,9 @@ class Searcher:
 
     def judged(self, classroom: Classroom, plan: Plan) -> dict[str, float]:
         """How well one student does that is trained for this alone."""
-        steps = affordable_steps(classroom, self.start, self.lecturer, self.clock, plan)
+        steps = affordable_steps(classroom, self.start, self.lecturer, plan)
         training = prepare_training(classroom, self.start(plan.seed), self.lecturer, plan, steps)
-        training.run(clock=self.clock)
+        training.run(clock=classroom.clock)
         model = training.learner.finish().train(False).to(device_of(classroom.settings))
         room = classroom.room
         tokens = room.form.tokens if room.form else {}
@@ -156,13 +154,11 @@ def attempt_all(classroom: Classroom, exam: Exam, trials: list[Trial], search: S
     """Every trial of every method, small students side by side, in the order of methods and trials."""
     run, settings = classroom.run, classroom.settings
     plans = [Plan(method, seed) for method in settings.methods for seed in search.seeds]
-    is_side_by_side = settings.student is None and device_of(settings).type == "cpu"
-    clock = time.thread_time if is_side_by_side else time.process_time
     store = open_trials(run.root_path, run.dataset, made_from(classroom, search))
-    searcher = Searcher(classroom, exam, open_lecturer(classroom, plans), open_start(classroom), search.seeds, store, clock)
+    searcher = Searcher(classroom, exam, open_lecturer(classroom, plans), open_start(classroom), search.seeds, store)
     ones = [(method, trial) for method in settings.methods for trial in trials]
     progress, tried = log_progress("trials done"), list[Tried]()
-    with one_thread_each(is_side_by_side) as pool:
+    with one_thread_each(classroom.is_side_by_side) as pool:
         for one in pool.map(searcher.attempt, ones):
             tried.append(one)
             progress(len(tried), len(ones))
