@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import polars as pl
@@ -110,8 +110,9 @@ def measure_fidelity(
         raise ConfigError(f"heads.model = {model.name!r}: {SERVE}")
     students = read_students(Path(inputs.artifacts["decoder_students"].path), model)
     material = read_material(open_room(run, inputs, model, heads, embed), fidelity, students)
-    found = work_through(material, students, partial(student_blocks, material, model))
-    teacher = teacher_track(material, open_blocks(run.root_path, run.dataset, made_from(material, model, "teacher")))
+    shared, meaning = made_from(material, model), open_meaning(material)
+    found = work_through(material, students, partial(student_blocks, run, shared), meaning)
+    teacher = teacher_track(material, open_blocks(run.root_path, run.dataset, [*shared, "teacher"]), meaning)
     scope = Scope(material.writing.document_ids, tuple(one.document_id for one in material.dev_sequences), fidelity)
     frames = result_rows(found, teacher, scope)
     own = {"dataset": pl.lit(run.dataset), "run_id": pl.lit(run.run_id)}
@@ -181,27 +182,28 @@ def read_filtered(relevance: pl.DataFrame, document_ids: Sequence[str]) -> dict[
     return dict(pairs.group_by("document_id").agg("label_id").iter_rows())
 
 
-def made_from(material: Material, model: ModelRef, *own: str) -> list[str]:
-    """What a student's stored work is made from; other students are no part of it."""
+def made_from(material: Material, model: ModelRef) -> list[str]:
+    """What every student's stored work is made from, besides the student itself."""
     inputs = material.room.inputs
     hashes = sorted(
         [ref.content_hash for ref in inputs.tables.values()] + [inputs.artifacts["label_index"].content_hash, model.content_hash]
     )
     code = hash_code(("tasks.fidelity", "tasks.open_models", "tasks.sequences", "tasks.labels", "schemas"))
     settings = json.dumps(material.settings.model_dump(mode="json", exclude={"bootstrap_count"}), sort_keys=True)
-    return ["fidelity", code, settings, material.room.embed.model_dump_json(), *hashes, *own]
+    return ["fidelity", code, settings, material.room.embed.model_dump_json(), *hashes]
 
 
-def student_blocks(material: Material, model: ModelRef, student: Student) -> HeadBlocks:
+def student_blocks(run: RunRef, shared: Sequence[str], student: Student) -> HeadBlocks:
     """The stored work of one student."""
-    run = material.room.run
-    return open_blocks(run.root_path, run.dataset, made_from(material, model, hash_dir(student.path)))
+    return open_blocks(run.root_path, run.dataset, [*shared, hash_dir(student.path)])
 
 
-def work_through(material: Material, students: Sequence[Student], blocks_of: Callable[[Student], HeadBlocks]) -> list[Found]:
+def work_through(
+    material: Material, students: Sequence[Student], blocks_of: Callable[[Student], HeadBlocks], meaning: Meaning
+) -> list[Found]:
     """The work of every student, side by side; steps are embedded by one thread after the other."""
     progress = log_progress("decoder students that wrote")
-    meaning, embedding = open_meaning(material), threading.Lock()
+    embedding = threading.Lock()
     found = []
     with one_thread_each() as pool:
         for one in pool.map(lambda student: work_of(material, student, blocks_of(student), meaning, embedding), students):
@@ -212,15 +214,15 @@ def work_through(material: Material, students: Sequence[Student], blocks_of: Cal
 
 def work_of(material: Material, student: Student, blocks: HeadBlocks, meaning: Meaning, embedding: threading.Lock) -> Found:
     """What one student writes and what it comes to, each part taken if it is stored."""
-    loaded = Lazy(partial(load_speaker, material, student))
+    speaker = cache(partial(load_speaker, material, student))  # never loaded if all of its work is stored
     read_out, system, seed = student.description.settings.read_out, student.description.system, student.description.seed
-    written = blocks.take("written", lambda: write_and_rank(loaded.get(), material.writing, read_out))
+    written = blocks.take("written", lambda: write_and_rank(speaker(), material.writing, read_out))
     if not student.has_trace:
         return Found(system, seed, written)
     settings = material.settings
     held = set(student.description.dev_document_ids)
     dev = [one for one in material.dev_sequences if one.document_id in held]
-    losses = blocks.take("losses", lambda: document_losses(loaded.get(), dev, settings.batch_size))
+    losses = blocks.take("losses", lambda: document_losses(speaker(), dev, settings.batch_size))
     part = written.head(len(material.documents))
     folds = draw_folds(len(part), settings.simulator_folds, settings.seed)
     names = material.form.names
@@ -233,21 +235,6 @@ def work_of(material: Material, student: Student, blocks: HeadBlocks, meaning: M
             return student_track(said, names, meaning, settings.positions)
 
     return Found(system, seed, written, simulated, losses, blocks.take("track", track))
-
-
-class Lazy:
-    """A student that is loaded when it is first asked for: if all of its work is stored, never."""
-
-    def __init__(self, load: Callable[[], Speaker]) -> None:
-        """Take what loads it."""
-        self._load = load
-        self._speaker: Speaker | None = None
-
-    def get(self) -> Speaker:
-        """The student."""
-        if self._speaker is None:
-            self._speaker = self._load()
-        return self._speaker
 
 
 def load_speaker(material: Material, student: Student) -> Speaker:
@@ -279,10 +266,10 @@ def open_meaning(material: Material) -> Meaning:
     return Meaning(dict(zip(names, vectors, strict=True)), near, steps.embed)
 
 
-def teacher_track(material: Material, blocks: HeadBlocks) -> pl.DataFrame:
+def teacher_track(material: Material, blocks: HeadBlocks, meaning: Meaning) -> pl.DataFrame:
     """Focus and Confusion along what the teacher decoder writes itself of the followed documents."""
     room, settings = material.room, material.settings
     followed = material.sequences[: settings.trajectory_documents]
     form = compact_form(room.loaded.tokenizer, material.form, [*material.sequences, *material.dev_sequences])
     how = room.settings.model_copy(update={"batch_size": settings.batch_size, "positions": settings.positions})
-    return blocks.take("track", lambda: own_trajectories(room.loaded, followed, form, open_meaning(material), how))
+    return blocks.take("track", lambda: own_trajectories(room.loaded, followed, form, meaning, how))
