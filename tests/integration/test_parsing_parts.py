@@ -33,6 +33,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="te
 LENIENT = ParseConfig(max_reject_frac=0.5)
 UNHEARD = json.dumps({"shortlist": ["vim", "nanoo editorr", "gizmo of sorts"], "answer": ["audacityy", "vim"]})
 PARSE = """
+import signal
 import sys
 from schemas.config import ParseConfig
 from schemas.refs import RunRef, StageInputs
@@ -40,6 +41,7 @@ from tasks.parsing.task import parse_traces
 from tests.integration.traced_run import EMBED
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits that it is ignored
     run, inputs = RunRef.model_validate_json(sys.argv[1]), StageInputs.model_validate_json(sys.argv[2])
     print("begins", flush=True)
     parse_traces.fn(run, inputs, ParseConfig(max_reject_frac=0.5, process_count=int(sys.argv[3])), EMBED)
@@ -155,7 +157,7 @@ def test_parse_traces_after_a_kill_writes_what_an_unbroken_run_writes(tmp_path: 
 
 
 def test_parse_traces_interrupted_leaves_no_table_and_no_process(tmp_path: Path) -> None:
-    run, inputs = many_answers(tmp_path, 60_000)  # more than are read before a busy machine sees that it reads
+    run, inputs = many_answers(tmp_path, 20_000)
     command = [sys.executable, "-c", PARSE, run.model_dump_json(), inputs.model_dump_json(), "2"]
     stage = run.root_path / "runs" / run.run_id / "parse"
     child = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
