@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 PRIOR_SD = 0.06
 """Of the map's weights at the start: a table row then has length .7 (d_model 128), and a logit a standard deviation of .7."""
+
+DRAWING = Lock()
+"""Held where a model is made: its weights are drawn by torch's one generator, which no other thread may draw from between."""
 
 SPARE_TOKENS = 512
 """Positions beyond the document's words; traces have some 55 tokens."""
@@ -117,7 +121,7 @@ def build_decoder(
         pad_token_id=pad_id,
         eos_token_id=end_id,
     )
-    with torch.random.fork_rng():
+    with DRAWING, torch.random.fork_rng():
         torch.manual_seed(seed)
         return FactorisedDecoder(LlamaForCausalLM(config), vectors)
 
@@ -189,7 +193,8 @@ def materialise(decoder: FactorisedDecoder) -> "LlamaForCausalLM":
     """The same decoder as a plain Llama, its table written out, on the CPU; the given one is not changed."""
     from transformers import LlamaForCausalLM
 
-    plain: LlamaForCausalLM = LlamaForCausalLM(decoder.body.config)
+    with DRAWING, torch.random.fork_rng():  # a new model draws weights, although these are replaced
+        plain: LlamaForCausalLM = LlamaForCausalLM(decoder.body.config)
     weights = dict(decoder.body.state_dict())
     weights["model.embed_tokens.weight"] = weights["lm_head.weight"] = decoder.table()
     plain.load_state_dict({name: weight.cpu() for name, weight in weights.items()})

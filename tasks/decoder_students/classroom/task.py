@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 import polars as pl
@@ -33,7 +32,7 @@ from tasks.decoder_students.requests import check_heads, check_request, check_to
 from tasks.decoder_students.signals import PhaseHeads
 from tasks.labels.progress import log_progress
 from tasks.labels.task import open_embedder, refer_to_index
-from tasks.open_models.factorised import Sizes, build_decoder, place_vectors
+from tasks.open_models.factorised import DRAWING, Sizes, build_decoder, place_vectors
 from tasks.open_models.models import ModelRef, check_folder
 from tasks.open_models.task import Room, open_room
 from tasks.sequences.compact import MARKS
@@ -49,8 +48,6 @@ SEQUENCE_SETTINGS = {"prompt_text", "max_tokens", "precision"}
 """Settings of the teacher that shape what students read."""
 
 SIGNAL_BATCH = 16
-_DRAWING = Lock()
-"""Weights are drawn by torch's one generator, so one student at a time."""
 
 
 @dataclass(frozen=True)
@@ -170,8 +167,7 @@ def open_start(classroom: Classroom) -> Start:
     end = int(tokenizer.eos_token_id)
 
     def start(seed: int) -> Learner:
-        with _DRAWING:
-            made = build_decoder(sizes, vectors, int(config.max_position_embeddings), classroom.room.loaded.pad_id, end, seed)
+        made = build_decoder(sizes, vectors, int(config.max_position_embeddings), classroom.room.loaded.pad_id, end, seed)
         return small_learner(made.to(device))
 
     return start
@@ -181,7 +177,7 @@ def start_folder(folder: Path, settings: DecoderStudentsConfig, device: torch.de
     """A student with a folder's weights, in float32: mixed precision keeps its weights whole."""
     from transformers import AutoModelForCausalLM
 
-    with _DRAWING:
+    with DRAWING:
         model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
         return folder_learner(model.to(device), settings.lora_rank, seed)  # type: ignore[arg-type]
 

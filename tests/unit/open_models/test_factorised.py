@@ -1,5 +1,7 @@
 """The decoder sees no later token, and as a plain Llama is what it was in training."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -52,6 +54,17 @@ def test_new_decoder_draws_the_same_weights_by_seed_and_leaves_torch_alone() -> 
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
     assert not torch.equal(first.map.weight, other.map.weight)
     assert not torch.equal(first.body.model.embed_tokens.weight, other.body.model.embed_tokens.weight)
+
+
+def test_a_decoder_drawn_while_another_is_written_out_has_the_same_weights() -> None:
+    vectors = torch.ones(20, 8)
+    expected = new_decoder(SETTINGS, vectors, 64)
+    with ThreadPoolExecutor(2) as pool:
+        written = pool.submit(lambda: [materialise(expected) for _ in range(40)])
+        drawn = pool.submit(lambda: [new_decoder(SETTINGS, vectors, 64) for _ in range(40)]).result()
+        written.result()
+    for one in drawn:
+        assert all(torch.equal(a, b) for a, b in zip(one.parameters(), expected.parameters(), strict=True))
 
 
 def test_centred_takes_away_what_all_have_in_common() -> None:
