@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ from tasks.labels.search import NO_LABEL, LabelIndex, Vectors
 from tasks.parsing.drafts import UNLINKED, Link
 from tasks.parsing.names import Catalogue, NameParts, head_of, normalise
 from tasks.parsing.near_names import NearNames
-from tasks.parsing.spelling import DIGITS, WordMatcher, spelling_similarity
+from tasks.parsing.spelling import DIGITS, WordMatcher, similar_words, spelling_similarity
 
 NEAR_COUNT = 30
 """Names of most shared trigrams that are compared word by word."""
@@ -82,14 +83,21 @@ class FuzzyNames:
         for label_id in near:
             if label_id not in self._parts:
                 self._parts[label_id] = self._catalogue.parts_of(label_id)
-        return {label_id: self._closeness(said, self._parts[label_id]) for label_id in near}
+        names = {label_id: self._parts[label_id] for label_id in near}
+        words = dict.fromkeys(word for name in names.values() for word in name.head + name.tail)
+        similar = similar_words(said.words, list(words))
+        return {label_id: self._closeness(said, name, similar) for label_id, name in names.items()}
 
-    def _closeness(self, said: Said, name: NameParts) -> float:
-        compare = self._spelt if said.is_joined else self._described
+    def _closeness(self, said: Said, name: NameParts, similar: Sequence[AbstractSet[str]]) -> float:
+        """How close a text comes to a name; `similar`: for each word of the text, the words of near names that it may be."""
         found = [self._spelt(said.words, name.head)] if name.has_own_head else []
         found += [self._in_two_parts(head, tail, name) for head, tail in said.orders if name.tail]
+        whole = name.head + name.tail
+        if not said.is_joined and any(words.isdisjoint(whole) for words in similar):
+            return max(found, default=0.0)  # a word of the text is foreign to the name
+        compare = self._spelt if said.is_joined else self._described
         if not name.tail or not said.is_headed:
-            found.append(compare(said.words, name.head + name.tail))
+            found.append(compare(said.words, whole))
         if name.has_own_tail and not said.is_headed:
             found.append(compare(said.words, name.tail))
         return max(found, default=0.0)

@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
 DIGITS = re.compile(r"\d+")
@@ -89,6 +91,19 @@ class WordMatcher:
         if len(stem) >= SHORTEST_CUT and other.startswith(stem) and len(other) > len(word) + 1:
             return CUT_SHORT
         return 0.0 if self._is_word(word) else similarity
+
+
+def similar_words(words: Sequence[str], others: Sequence[str]) -> list[AbstractSet[str]]:
+    """For each word those of the others that it may be: itself, and whatever `WordMatcher.similarity` may find similar to it.
+
+    A text is compared with dozens of names, of which most lack one of its words.
+    """
+    similar: list[AbstractSet[str]] = []
+    for word in words:
+        spelt = process.extract(word, others, scorer=OSA.normalized_similarity, score_cutoff=LEAST_SIMILARITY, limit=None)
+        cut = word[:SHORTEST_CUT]
+        similar.append({*(other for other, _, _ in spelt), *(other for other in others if other.startswith(cut))})
+    return similar
 
 
 def spelling_similarity(words: Sequence[str], name_words: Sequence[str]) -> float:

@@ -1,8 +1,10 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tasks.parsing.spelling import CUT_SHORT, NOTHING, OTHER_NUMBER, SAME, WordMatcher, spelling_similarity
+from tasks.parsing.spelling import CUT_SHORT, NOTHING, OTHER_NUMBER, SAME, WordMatcher, similar_words, spelling_similarity
 
 MATCHER = WordMatcher(lambda word: 1.0, {"test", "tests", "river"}.__contains__)
 
@@ -52,3 +54,10 @@ def test_compare_can_end_at_a_foreign_word() -> None:
 @pytest.mark.parametrize(("text", "similarity"), [("abcdefgh", 1.0), ("abcdefhg", 0.875), ("abcx", 0.0)])
 def test_spelling_similarity_counts_exchanged_letters_once(text: str, similarity: float) -> None:
     assert spelling_similarity((text,), ("abcdefgh",)) == pytest.approx(similarity)
+
+
+@given(st.lists(st.text("abcs1", min_size=1, max_size=6), max_size=4), st.lists(st.text("abcs1", min_size=1, max_size=6)))
+def test_similar_words_leaves_out_none_that_is_similar(words: list[str], others: list[str]) -> None:
+    matcher = WordMatcher(lambda word: 1.0, lambda word: False)
+    for word, found in zip(words, similar_words(words, others), strict=True):
+        assert found >= {other for other in others if other == word or matcher.similarity(word, other)}
