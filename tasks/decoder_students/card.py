@@ -16,6 +16,7 @@ A decoder that writes the trace of a document, candidates first, then their refi
 | start | {start} |
 | numbers | {parameter_count:,}, {body_parameter_count:,} of them outside the table of tokens; {trained_count:,} trained |
 | training documents | {document_count:,} ({left_out_count:,} more had no usable trace, or were not needed) |
+| of these without a token to learn | {empty_count:,} |
 | development documents | {dev_count:,}, part of train, never trained on; `student.json` names them |
 | steps | {step_count} of {at_most}, {batch_size} documents each; peak learning rate {learning_rate:g}; seed {seed} |
 | training | {train_cpu_s:.0f} CPU seconds, {tokens_per_cpu_s:,.0f} tokens a second, at most {peak_mb:,.0f} MB in the process |
@@ -44,18 +45,20 @@ CHAT = (
 )
 
 
-def write_card(description: DecoderStudentDescription, name: str) -> str:
+def write_card(description: DecoderStudentDescription, name: str, empty_count: int) -> str:
     """The model card as Markdown.
 
     Args:
         description: of the student.
         name: of its folder.
+        empty_count: training documents of which it learns nothing.
     """
     settings, teacher = description.settings, description.teacher
     losses = ", ".join(f"{what.removesuffix('_loss')} {nats:.3f}" for what, nats in sorted(description.dev_losses.items()))
     return CARD.format(
         **description.model_dump(include=set(DecoderStudentDescription.model_fields) - {"settings", "teacher"}),
         name=name,
+        empty_count=empty_count,
         teacher=teacher.name,
         teacher_hash=teacher.content_hash,
         taught=describe_teaching(description),

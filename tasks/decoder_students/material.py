@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from jaxtyping import Bool
 
 from schemas.errors import TrainingError
 from schemas.selections import whole_traces
 from tasks.open_models.lessons import NO_PHASE, PHASES, Lesson, make_lesson
 from tasks.sequences.compact import ANSWER
-from tasks.sequences.tokens import TokenSequence
+from tasks.sequences.tokens import Tokens, TokenSequence
 from tasks.sequences.traces import TraceTables
 
 MIN_DOCUMENTS = 20
@@ -73,7 +74,7 @@ class Reader:
     """How sequences become lessons.
 
     Attributes:
-        marks: id of every token, if sequences are in compact form; null: a chat model's text, whose answers are not located.
+        marks: id of every token, if sequences are in compact form; null: a chat model's text.
         unknown_id: of tokens that are not learnt; -1 if there are none.
         end_id: ends a chat model's text; null: nothing does.
         max_tokens: longest sequence.
@@ -88,22 +89,32 @@ class Reader:
         """Document and whole trace; every token of the trace is learnt."""
         if self.marks is not None:
             return make_lesson(sequence.token_ids.tolist(), self.marks, self.unknown_id)
-        ids = sequence.token_ids
-        if self.end_id is not None and len(ids) < self.max_tokens:
-            ids = np.append(ids, self.end_id)
-        place = np.arange(len(ids))
-        phases = np.where(place < sequence.refine_start, PHASES.index("shortlist"), PHASES.index("refine"))
-        return Lesson(ids, np.where((place < sequence.response_start) | (ids == self.unknown_id), NO_PHASE, phases))
+        ids = self._ended(sequence)
+        phases = np.where(np.arange(len(ids)) < sequence.refine_start, PHASES.index("shortlist"), PHASES.index("refine"))
+        return Lesson(ids, np.where(self._is_learnt(ids, sequence.response_start), phases, NO_PHASE))
 
     def answers(self, sequence: TokenSequence) -> Lesson:
-        """Document and final answers; of a trace that is cut off before them nothing is learnt."""
-        if self.marks is None:
-            raise TrainingError("decoder students: where the final answers begin is known of the compact form only")
+        """Document and final answers; where there are none, as in a trace that is cut off before them, nothing is learnt.
+
+        Args:
+            sequence: a trace in compact form, whose answers are taken out of it; of a chat model's text the answers alone.
+        """
         ids, start = sequence.token_ids, sequence.response_start
-        begun = np.flatnonzero(ids == self.marks[ANSWER])
-        ids = np.concatenate([ids[:start], ids[begun[0] :] if len(begun) else ids[:0]])
-        is_learnt = (np.arange(len(ids)) >= start) & (ids != self.unknown_id)
-        return Lesson(ids, np.where(is_learnt, PHASES.index("answer"), NO_PHASE))
+        if self.marks is not None:
+            begun = np.flatnonzero(ids == self.marks[ANSWER])
+            ids = np.concatenate([ids[:start], ids[begun[0] :] if len(begun) else ids[:0]])
+        elif len(ids) > start:
+            ids = self._ended(sequence)
+        return Lesson(ids, np.where(self._is_learnt(ids, start), PHASES.index("answer"), NO_PHASE))
+
+    def _ended(self, sequence: TokenSequence) -> Tokens:
+        """A chat model's text with the token that ends it, unless it is cut off."""
+        ids = sequence.token_ids
+        return ids if self.end_id is None or len(ids) >= self.max_tokens else np.append(ids, self.end_id)
+
+    def _is_learnt(self, ids: Tokens, start: int) -> Bool[np.ndarray, " token"]:
+        is_learnt: Bool[np.ndarray, " token"] = (np.arange(len(ids)) >= start) & (ids != self.unknown_id)
+        return is_learnt
 
     def lessons(self, sequences: Sequence[TokenSequence], has_trace: bool) -> list[Lesson]:
         """Lessons of some sequences: their traces, or their answers alone."""
@@ -125,3 +136,8 @@ class Lessons:
     dev: Sequence[Lesson]
     lengths: Sequence[int]
     pad_id: int
+
+    @property
+    def empty_count(self) -> int:
+        """Train documents of which nothing is learnt: what a method learns is not in their trace, or is cut off."""
+        return sum(not (lesson.phases != NO_PHASE).any() for lesson in self.train)

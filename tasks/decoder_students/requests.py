@@ -1,5 +1,6 @@
 """What is refused before anything is trained: settings that do not fit the teacher, the student or what was measured."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -11,6 +12,10 @@ from tasks.decoder_students.matching import choose_teacher_heads
 from tasks.decoder_students.methods import teaching_of
 from tasks.open_models.families import DecoderParts
 from tasks.open_models.models import DECODER, ModelRef
+from tasks.sequences.answer_section import Reason
+
+MOST_UNSEPARABLE_FRAC = 0.5
+"""Of traces without a part for the final answers: of more, most documents would teach nothing."""
 
 
 def imitates_heads(settings: DecoderStudentsConfig) -> bool:
@@ -37,16 +42,33 @@ def check_request(settings: DecoderStudentsConfig, model: ModelRef, scores: pl.D
             f"decoder_students.student is null, so a small student is built on the vocabulary of `{DECODER}`, but heads.model is "
             f"the folder {model.path!r}; name a folder to start from that has its tokenizer, or set heads.model to {DECODER}"
         )
-    if "answers" in settings.methods and not model.is_compact:
-        raise ConfigError(
-            f"method `answers` learns the final answers alone, and where these begin is known of traces in compact form, not of "
-            f"the text of {model.name!r}; take it out of decoder_students.methods, or set heads.model to {DECODER}"
-        )
     if imitates_heads(settings) and scores.is_empty():
         raise MissingTableError(
             f"core_head_scores of dataset {dataset!r} has no row of the model {model.name!r}, whose heads are to be imitated: "
             f"run `ctd heads {dataset}` with heads.model = {DECODER if model.is_compact else model.path} first"
         )
+
+
+def check_answers(unseparable: Mapping[Reason, int], document_count: int, model: ModelRef) -> None:
+    """Refuse the method `answers` where most traces do not give their final answers apart from the reasoning.
+
+    Args:
+        unseparable: traces that do not, by reason.
+        document_count: all traces.
+        model: the teacher.
+
+    Raises:
+        ConfigError: they are more than half.
+    """
+    count = sum(unseparable.values())
+    if count <= MOST_UNSEPARABLE_FRAC * document_count:
+        return
+    why = ", ".join(f"{reason} ({some})" for reason, some in sorted(unseparable.items(), key=lambda one: -one[1]))
+    raise ConfigError(
+        f"method `answers` learns the final answers alone, and in {count} of {document_count} traces read for {model.name!r} "
+        f"they are no part of their own: {why}; at most half may be so. Ask the teacher for an answer section "
+        "(teacher.answer_form json, json_schema or tagged), or take `answers` out of decoder_students.methods"
+    )
 
 
 def check_heads(settings: DecoderStudentsConfig, scores: pl.DataFrame, parts: DecoderParts) -> None:

@@ -202,8 +202,9 @@ def write_student(classroom: Classroom, training: Training, plan: Plan, made_fro
 
     rows = pl.DataFrame([asdict(loss) for loss in training.progress.losses])
     rows = rows.with_columns(system=pl.lit(system_of(plan.method)), component=pl.lit("decoder-student"), seed=pl.lit(plan.seed))
+    card = write_card(description, plan.name, training.lessons.empty_count)
     folder = students_dir(classroom.run.root_path, classroom.run.run_id) / plan.name
-    save_decoder_student(folder, write_model, description, write_card(description, plan.name), rows)
+    save_decoder_student(folder, write_model, description, card, rows)
     logger.info(
         "distill-decoder: %s, %d steps, development loss %.3f, %.0f CPU s, %.0f tokens a CPU second, at most %.0f MB",
         plan.name, description.step_count, description.dev_losses.get("total_loss", float("nan")), description.train_cpu_s,

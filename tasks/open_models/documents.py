@@ -1,5 +1,6 @@
 """Documents and their traces as one model reads them: which are taken, as token sequences, and what could not be located."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 
@@ -9,7 +10,8 @@ import polars as pl
 from schemas.selections import whole_traces
 from tasks.open_models.models import LoadedModel
 from tasks.sequences.annotated import AnnotatedText, Unlocated
-from tasks.sequences.chat import Response, annotate_chat, render_prompt
+from tasks.sequences.answer_section import Reason, Unseparable, find_answer_section
+from tasks.sequences.chat import Response, annotate_answers, annotate_chat, render_prompt
 from tasks.sequences.compact import CompactForm, annotate_compact
 from tasks.sequences.tokens import TokenSequence, tokenize
 from tasks.sequences.traces import Nearest, Trace, TraceTables, read_traces
@@ -94,7 +96,7 @@ def read_documents(
     Raises:
         ModelRefusedError: the tokenizer gives no offsets, or its chat template hides the document.
     """
-    annotated = {one.document_id: one for one in _annotated(document_ids, texts, annotate)}
+    annotated = {name: annotate(trace) for name, trace in _first_traces(document_ids, texts)}
     chosen = [annotated[name] for name in document_ids]
     sequences = tuple(tokenize(one, loaded.tokenizer, loaded.max_tokens, written) for one in chosen)
     counts = (
@@ -103,10 +105,49 @@ def read_documents(
     return ReadDocuments(sequences, Unlocated(*counts.tolist()), sum(one.cut_count for one in sequences))
 
 
-def _annotated(document_ids: Sequence[str], texts: Texts, annotate: Annotate) -> Iterator[AnnotatedText]:
-    """One annotated text a document; of several traces the first in the table."""
+@dataclass(frozen=True)
+class ReadAnswers:
+    """Token sequences of documents and their final answers alone, in the order asked for.
+
+    Attributes:
+        sequences: those of `unseparable` traces are the prompt and no more.
+        unseparable: traces whose answers are no part of their own, by reason.
+    """
+
+    sequences: tuple[TokenSequence, ...]
+    unseparable: Mapping[Reason, int]
+
+
+def read_answers(
+    document_ids: Sequence[str], texts: Texts, loaded: LoadedModel, prompt_text: str, responses: Mapping[str, Response]
+) -> ReadAnswers:
+    """The final answers of each document's first whole trace, as the model of a folder would have written them without the trace.
+
+    Args:
+        document_ids: which, in which order.
+        texts: documents and traces.
+        loaded: its tokenizer and longest sequence.
+        prompt_text: what stands before an answer.
+        responses: by trace id, as the teacher wrote them.
+
+    Raises:
+        ModelRefusedError: the tokenizer gives no offsets, or its chat template hides the document.
+    """
+    missing, sequences = Counter[Reason](), dict[str, TokenSequence]()
+    for name, trace in _first_traces(document_ids, texts):
+        section = find_answer_section(trace, responses[trace.trace_id])
+        if isinstance(section, Unseparable):
+            missing[section.reason] += 1
+            section = ""
+        prompt = render_prompt(loaded.tokenizer, prompt_text, texts.documents[name])
+        sequences[name] = tokenize(annotate_answers(trace, prompt, section), loaded.tokenizer, loaded.max_tokens, texts.names)
+    return ReadAnswers(tuple(sequences[name] for name in document_ids), missing)
+
+
+def _first_traces(document_ids: Sequence[str], texts: Texts) -> Iterator[tuple[str, Trace]]:
+    """One trace a document, with the document's id; of several traces the first in the table."""
     seen: set[str] = set()
     for trace in read_traces(texts.of(document_ids)):
         if trace.document_id not in seen:
             seen.add(trace.document_id)
-            yield annotate(trace)
+            yield trace.document_id, trace

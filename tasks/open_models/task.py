@@ -11,7 +11,15 @@ from schemas.errors import ConfigError, MissingTableError
 from schemas.refs import RunRef, StageInputs
 from tasks.labels.search import LabelIndex
 from tasks.labels.task import open_label_index
-from tasks.open_models.documents import ReadDocuments, Texts, chat_annotation, compact_annotation, read_documents
+from tasks.open_models.documents import (
+    ReadAnswers,
+    ReadDocuments,
+    Texts,
+    chat_annotation,
+    compact_annotation,
+    read_answers,
+    read_documents,
+)
 from tasks.open_models.models import DECODER, LoadedModel, ModelRef, check_folder, load_model
 from tasks.open_models.scores import HeadRows, measure_rows
 from tasks.sequences.batches import by_length, pad
@@ -71,6 +79,11 @@ class Room:
             annotate = chat_annotation(self.texts, self.loaded, self.settings.prompt_text, responses)
             written = self.texts.names
         return read_documents(document_ids, self.texts, annotate, self.loaded, written)
+
+    def read_answers(self, document_ids: Sequence[str]) -> ReadAnswers:
+        """Documents and the final answers of their traces alone, as the model of a folder reads them."""
+        responses = read_responses(self.inputs, self.texts.of(document_ids).traces)
+        return read_answers(document_ids, self.texts, self.loaded, self.settings.prompt_text, responses)
 
     def measure(self, sequences: Sequence[TokenSequence]) -> Iterator[tuple[list[TokenSequence], HeadRows]]:
         """Batches of like lengths, with what every head does in them."""

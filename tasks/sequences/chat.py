@@ -103,6 +103,20 @@ def annotate_chat(trace: Trace, prompt: Prompt, response: Response, names: Mappi
     )
 
 
+def annotate_answers(trace: Trace, prompt: Prompt, section: str) -> AnnotatedText:
+    """A document and its final answers, as a chat model that does not reason would have written them; it has no other place.
+
+    Args:
+        trace: a whole trace of the document.
+        prompt: the document's prompt.
+        section: the answers as the teacher wrote them; empty: there is nothing after the prompt.
+    """
+    text = prompt.text + section
+    return AnnotatedText(
+        trace.document_id, trace.trace_id, text, prompt.document, (), (), (), len(prompt.text), refine_start=len(text)
+    )
+
+
 def _span_of(place: Place | Step, prompt: Prompt, response: Response) -> Span:
     shift = len(prompt.text) + response.shift_of(place.source)
     return Span(place.start + shift, place.end + shift)

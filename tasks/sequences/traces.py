@@ -61,6 +61,8 @@ class Trace:
     shortlist: tuple[Place, ...]
     steps: tuple[Step, ...]
     answers: tuple[Place, ...]
+    answer_format: str | None = None
+    """How the answer was written (`core_traces.answer_format`)."""
 
     @property
     def candidate_ids(self) -> tuple[int, ...]:
@@ -104,7 +106,7 @@ _STEP = (
 
 def read_traces(tables: TraceTables) -> Iterator[Trace]:
     """The whole traces of these tables in the order of `core_traces`, a block of their rows in memory at a time."""
-    whole = whole_traces(tables.traces).select("trace_id", "document_id", "split")
+    whole = whole_traces(tables.traces).select("trace_id", "document_id", "split", "answer_format")
     parts = [of_whole_traces(part, tables.traces) for part in (tables.shortlist, tables.steps, tables.answers)]
     for block in whole.iter_slices(BLOCK):
         shortlist, steps, answers = (part.join(block, on="trace_id", how="semi") for part in parts)
@@ -113,7 +115,7 @@ def read_traces(tables: TraceTables) -> Iterator[Trace]:
             _by_trace(steps.sort("trace_id", "step"), _STEP),
             _by_trace(answers.sort("trace_id", "rank"), _PLACE),
         )
-        for trace_id, document_id, split in block.iter_rows():
+        for trace_id, document_id, split, answer_format in block.iter_rows():
             yield Trace(
                 trace_id,
                 document_id,
@@ -121,6 +123,7 @@ def read_traces(tables: TraceTables) -> Iterator[Trace]:
                 tuple(Place(*row) for row in named[trace_id]),
                 tuple(Step(*row) for row in said[trace_id]),
                 tuple(Place(*row) for row in final[trace_id]),
+                answer_format,
             )
 
 

@@ -261,9 +261,10 @@ def test_a_folder_as_teacher_needs_a_folder_as_student(tmp_path: Path) -> None:
     refused(tmp_path, ConfigError, "name a folder to start from", small(), model=model)
 
 
-def test_answers_of_a_folders_text_are_refused(tmp_path: Path) -> None:
+def test_answers_that_stand_among_the_reasoning_of_a_folders_text_are_refused(tmp_path: Path) -> None:
     model = llama_folder(tmp_path / "teacher")
-    refused(tmp_path, ConfigError, "method `answers`", small(student=str(model)), model=model)
+    asked = small(student=str(model), methods=("answers",))
+    refused(tmp_path, ConfigError, r"behind the first final answer \(29\).*take `answers` out", asked, model=model)
 
 
 def test_a_student_of_another_tokenizer_is_refused_with_both_sizes_for_every_method(tmp_path: Path) -> None:

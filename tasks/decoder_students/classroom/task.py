@@ -28,7 +28,7 @@ from tasks.decoder_students.machine import device_of, prepare_accelerate
 from tasks.decoder_students.matching import Slot, choose_teacher_heads, draw_teacher_heads, read_profiles
 from tasks.decoder_students.material import Lessons, Reader, Split, split_documents, usable_documents
 from tasks.decoder_students.methods import DISTRIBUTION, Plan, Teaching
-from tasks.decoder_students.requests import check_heads, check_request, check_tokenizers
+from tasks.decoder_students.requests import check_answers, check_heads, check_request, check_tokenizers
 from tasks.decoder_students.signals import PhaseHeads
 from tasks.labels.progress import log_progress
 from tasks.labels.task import open_embedder, refer_to_index
@@ -51,6 +51,14 @@ SIGNAL_BATCH = 16
 
 
 @dataclass(frozen=True)
+class Answers:
+    """What students of the final answers read: traces in compact form as they are, of a chat model the answers by themselves."""
+
+    train: tuple[TokenSequence, ...]
+    dev: tuple[TokenSequence, ...]
+
+
+@dataclass(frozen=True)
 class Classroom:
     """What all students of a stage share."""
 
@@ -61,6 +69,7 @@ class Classroom:
     reader: Reader
     train: tuple[TokenSequence, ...]
     dev: tuple[TokenSequence, ...]
+    answers: Answers
     scores: pl.DataFrame
     """Rows of `core_head_scores` of the teacher."""
 
@@ -82,7 +91,8 @@ class Classroom:
     def lessons(self, has_trace: bool) -> Lessons:
         """What a student is taught."""
         every = [len(self.reader.trace(one).token_ids) for one in self.train]
-        train, dev = (self.reader.lessons(some, has_trace) for some in (self.train, self.dev))
+        read = (self.train, self.dev) if has_trace else (self.answers.train, self.answers.dev)
+        train, dev = (self.reader.lessons(some, has_trace) for some in read)
         return Lessons(train, dev, every, self.room.loaded.pad_id)
 
     def slots(self, teaching: Teaching, seed: int) -> tuple[Slot, ...]:
@@ -101,7 +111,7 @@ def open_classroom(
     """Check what is asked for, load the teacher, and read documents and traces as it does.
 
     Raises:
-        ConfigError: the settings do not fit the teacher or the student's folder.
+        ConfigError: the settings do not fit the teacher or the student's folder, or answers are asked for that stand in no trace.
         MissingTableError: heads are to be imitated, but those of this model were not scored.
         ModelRefusedError: the student's tokenizer is not the teacher's.
         TrainingError: there are too few documents.
@@ -116,7 +126,23 @@ def open_classroom(
     split = split_documents(usable_documents(room.texts.traces), room.dev_document_ids or (), students.dev_frac, most)
     train, dev = room.read(split.train), room.read(split.dev)
     logger.info("distill-decoder: not located: %s, %d places cut off", train.unlocated, train.cut_count)
-    return Classroom(room, model, students, split, open_reader(room), train.sequences, dev.sequences, scores)
+    answers = Answers(train.sequences, dev.sequences)
+    if "answers" in students.methods and room.form is None:
+        answers = read_final_answers(room, model, split)
+    return Classroom(room, model, students, split, open_reader(room), train.sequences, dev.sequences, answers, scores)
+
+
+def read_final_answers(room: Room, model: ModelRef, split: Split) -> Answers:
+    """The final answers of a chat model's traces, without their reasoning, of the same documents.
+
+    Raises:
+        ConfigError: most traces have no part for them.
+    """
+    read = room.read_answers((*split.train, *split.dev))
+    count = len(split.train)
+    check_answers(read.unseparable, len(read.sequences), model)
+    logger.info("distill-decoder: traces without a part for the final answers: %s", dict(read.unseparable) or "none")
+    return Answers(read.sequences[:count], read.sequences[count:])
 
 
 def open_reader(room: Room) -> Reader:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from schemas.errors import TrainingError
-from tasks.decoder_students.material import Reader, split_documents
+from tasks.decoder_students.material import Lessons, Reader, split_documents
 from tasks.open_models.lessons import NO_PHASE, PHASES
 from tests.support import planted_decoder as planted
 from tests.unit.heads.drawn_sequences import drawn_sequence
@@ -63,9 +63,28 @@ def test_answers_of_a_trace_that_is_cut_off_before_them_learns_nothing() -> None
     assert (COMPACT.answers(cut).phases == NO_PHASE).all()
 
 
-def test_answers_refuses_a_text_whose_answers_are_not_located() -> None:
-    with pytest.raises(TrainingError, match="compact form only"):
-        CHAT.answers(drawn_sequence(0))
+def test_answers_of_a_chat_text_are_all_that_stands_behind_the_prompt_and_its_end() -> None:
+    sequence = drawn_sequence(0)
+    lesson = CHAT.answers(sequence)
+    start = sequence.response_start
+    assert lesson.token_ids.tolist() == [*sequence.token_ids.tolist(), 96]
+    assert (lesson.phases[:start] == NO_PHASE).all()
+    assert (lesson.phases[start:] == PHASES.index("answer")).all()
+
+
+def test_answers_of_a_chat_text_without_any_learn_nothing_not_even_its_end() -> None:
+    sequence = drawn_sequence(0)
+    prompt = replace(sequence, token_ids=sequence.token_ids[: sequence.response_start])
+    lesson = CHAT.answers(prompt)
+    assert lesson.token_ids.tolist() == prompt.token_ids.tolist()
+    assert (lesson.phases == NO_PHASE).all()
+
+
+def test_empty_count_is_of_lessons_without_a_token_to_learn() -> None:
+    sequence = drawn_sequence(0)
+    prompt = replace(sequence, token_ids=sequence.token_ids[: sequence.response_start])
+    train = CHAT.lessons([sequence, prompt, sequence], has_trace=False)
+    assert Lessons(train, [], [1, 1, 1], 0).empty_count == 1
 
 
 def test_trace_of_a_chat_text_learns_its_end_too_unless_it_is_cut() -> None:
