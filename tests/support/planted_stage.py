@@ -132,8 +132,8 @@ def planted_inputs(run: RunRef, rows: Rows | None = None) -> StageInputs:
     return StageInputs(tables=tables, artifacts={"label_index": artifact_ref(run, "index", "label_index", path)})
 
 
-def publish_decoder(run: RunRef, model: PreTrainedModel | None = None) -> None:
-    """The planted decoder (or another of its vocabulary) as the stage `decoder` publishes it."""
+def publish_decoder(run: RunRef, model: PreTrainedModel | None = None, words: PreTrainedTokenizerFast | None = None) -> None:
+    """The planted decoder (or another model, with another tokenizer) as the stage `decoder` publishes it."""
     made, path = model or planted_decoder(layers=4), decoder_dir(run.root_path, run.run_id)
     description = {
         "dataset": run.dataset, "run_id": run.run_id, "fingerprint": "f", "settings": DecoderConfig().model_dump(),
@@ -145,7 +145,7 @@ def publish_decoder(run: RunRef, model: PreTrainedModel | None = None) -> None:
 
     def write(folder: Path) -> None:
         made.save_pretrained(folder)
-        tokenizer().save_pretrained(folder)
+        (words or tokenizer()).save_pretrained(folder)
 
     save_decoder(path, write, DecoderDescription.model_validate_json(json.dumps(description)), "", pl.DataFrame({"a": [1]}))
     output = StageOutput(
