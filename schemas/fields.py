@@ -64,6 +64,8 @@ FIDELITY_METRICS = (
 """How a student reasons, beside what it answers; cutoff 0. Of these some may leave 0..1: `UNBOUNDED_METRICS`."""
 DECODER_STUDENT = "decoder-"
 """What decoder students are called by as systems: this and their method."""
+SAMPLED = "-sampled"
+"""Stands behind a decoder student's name where traces that are drawn, not its greedy one, rank its labels."""
 DECODER_BASELINES = ("decoder-cot", "decoder-mechanistic-random-heads", "decoder-answers")
 """What every decoder student is compared with: plain distillation of the trace, the control, and the answers alone."""
 UNBOUNDED_METRICS = (
@@ -232,7 +234,11 @@ _FIELDS = (
     Field("student_head", pl.Int32, "The student's head in its layer, from 0."),
     Field("match_cost", pl.Float64, "Distance of the two heads: of score profiles and of relative depth; lower is closer."),
     Field("written_text", pl.String, "What a student wrote after the document, as its tokens."),
-    Field("is_whole", pl.Boolean, "True: what was written keeps the form of a trace."),
+    Field(
+        "is_whole",
+        pl.Boolean,
+        "True: what was written keeps the form of a trace by itself; where the form is held, repeated labels aside.",
+    ),
     Field("trial", pl.Int32, "Number of the settings tried, from 0; 0 are the defaults."),
     Field("setting_json", pl.String, "The settings tried."),
     Field("is_chosen", pl.Boolean, "True: the best of its system on the development part."),

@@ -166,6 +166,13 @@ class FidelityConfig(Section):
     max_documents: int | None = Field(None, ge=1, description="Test documents that students write of; null: all with a trace.")
     prediction_count: int = Field(100, ge=1, le=1000, description="Labels kept a document and student.")
     positions: int = Field(10, ge=2, le=100, description="Bins of relative position of Focus and Confusion.")
+    is_form_held: bool = Field(
+        True, description="Students write nothing that breaks the form of a trace; false: what is likeliest."
+    )
+    sample_count: int = Field(
+        0, ge=0, le=256, description="Traces drawn a document: `<system>-sampled` ranks by the mean after them; 0: none."
+    )
+    temperature: float = Field(0.7, gt=0, le=10, description="Of the traces that are drawn.")
     trajectory_documents: int = Field(200, ge=1, description="Test documents whose steps are embedded.")
     near_miss_count: int = Field(10, ge=1, le=200, description="Labels in N(x), as `characterize.near_miss_count`.")
     batch_size: int = Field(128, ge=1, description="Documents written at once.")

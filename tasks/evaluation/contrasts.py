@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from schemas.fields import DECODER_BASELINES, DECODER_STUDENT
+from schemas.fields import DECODER_BASELINES, DECODER_STUDENT, SAMPLED
 
 logger = logging.getLogger(__name__)
 
@@ -12,11 +12,17 @@ PHASE_PAIRS = (("mechanistic", "mechanistic-no-p1"), ("mechanistic", "mechanisti
 
 
 def contrast_pairs(systems: Sequence[str], baseline: str) -> list[tuple[str, str]]:
-    """(system, compared against): decoder students among themselves, and the others as `_encoder_pairs` says."""
+    """(system, compared against): decoder students among themselves, the others as `_encoder_pairs` says.
+
+    Those whose labels are ranked by drawn traces are compared with such baselines too.
+    """
     decoders = [system for system in systems if system.startswith(DECODER_STUDENT)]
     others = [system for system in systems if system not in decoders]
     known = [baseline for baseline in DECODER_BASELINES if baseline in decoders]
     own = [(system, against) for against in known for system in decoders if system != against]
+    drawn = [system for system in decoders if system.endswith(SAMPLED)]
+    drawn_baselines = [baseline + SAMPLED for baseline in known if baseline + SAMPLED in drawn]
+    own += [(system, against) for against in drawn_baselines for system in drawn if system != against]
     return [*(_encoder_pairs(others, baseline) if others else ()), *own]
 
 

@@ -1,11 +1,11 @@
 """All tables of the stage, from what was found of every student."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
-from schemas.fields import FIDELITY_METRICS
+from schemas.fields import FIDELITY_METRICS, SAMPLED
 from schemas.student_settings import FidelityConfig
 from tasks.fidelity.measures import Measure, fidelity_rows, mean_of, simulability, weighted_mean
 from tasks.fidelity.student_rows import in_order, prediction_rows, simulated_of
@@ -19,6 +19,8 @@ class Found:
     system: str
     seed: int
     written: pl.DataFrame
+    drawn: pl.DataFrame | None = None
+    """Rankings over traces that were drawn."""
     simulated: pl.DataFrame | None = None
     losses: pl.DataFrame | None = None
     track: pl.DataFrame | None = None
@@ -46,11 +48,14 @@ def result_rows(found: Sequence[Found], teacher: pl.DataFrame, scope: Scope) -> 
     for one in found:
         if one.track is not None:
             tracks.setdefault(one.system, []).append(one.track)
+    drawn = [
+        named(replace(one, system=one.system + SAMPLED), prediction_rows(one.drawn)) for one in found if one.drawn is not None
+    ]
     measures = measures_of(found, teacher, scope)
     rows = fidelity_rows(measures, {"token_loss_nats": "train"}, settings.bootstrap_count, settings.seed)
     return {
         "core_student_traces": pl.concat([named(one, one.written) for one in found]),
-        "core_predictions": pl.concat([named(one, prediction_rows(one.written)) for one in found]),
+        "core_predictions": pl.concat([named(one, prediction_rows(one.written)) for one in found] + drawn),
         "core_trajectories": pl.concat(
             [mean_tracks(parts).with_columns(system=pl.lit(system)) for system, parts in tracks.items()]
         ),

@@ -1,6 +1,6 @@
 """What is kept of one student's work, as frames: what it wrote and ranked, and which simulators are right of it."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -10,6 +10,8 @@ from jaxtyping import Int
 from tasks.fidelity.simulators import Kernel, Simulated, mask_labels, name_words, simulate
 from tasks.open_models.read_out import (
     Speaker,
+    Writing,
+    draw_traces,
     is_whole,
     next_labels,
     rank_labels,
@@ -38,9 +40,19 @@ class WritingTask:
     filtered: Mapping[str, Collection[int]]
     tokens: Mapping[int, str]
     names: Mapping[int, str]
-    max_tokens: int
     prediction_count: int
-    batch_size: int
+    writing: Writing
+
+    @property
+    def spare_count(self) -> int:
+        """Labels that must be ranked besides, so that enough are left where some are left out."""
+        return max((len(labels) for labels in self.filtered.values()), default=0)
+
+    def keep(self, place: int, ranked: Iterable[tuple[int, float]]) -> tuple[list[int], list[float]]:
+        """Labels and scores of the document at a place that are not left out, as many as are kept."""
+        barred = self.filtered.get(self.document_ids[place], ())
+        kept = [pair for pair in ranked if pair[0] not in barred][: self.prediction_count]
+        return [label for label, _ in kept], [score for _, score in kept]
 
 
 def write_and_rank(speaker: Speaker, task: WritingTask, read_out: str) -> pl.DataFrame:
@@ -53,21 +65,41 @@ def write_and_rank(speaker: Speaker, task: WritingTask, read_out: str) -> pl.Dat
         task: the documents.
         read_out: `written`: the answers as written, then the distribution at the first answer position; `next`: that alone.
     """
-    written = write_traces(speaker, task.prompts, task.max_tokens, task.batch_size)
-    contexts = [[*prompt, *until_answer(ids, speaker)] for prompt, ids in zip(task.prompts, written, strict=True)]
-    spare = max((len(labels) for labels in task.filtered.values()), default=0)
-    following = next_labels(speaker, contexts, task.prediction_count + spare, task.batch_size)
+    written = write_traces(speaker, task.prompts, task.writing)
+    contexts = [[[*prompt, *until_answer(one.token_ids, speaker)]] for prompt, one in zip(task.prompts, written, strict=True)]
+    following = next_labels(speaker, contexts, task.prediction_count + task.spare_count, task.writing.batch_size)
     rows = []
-    for place, (document, ids) in enumerate(zip(task.document_ids, written, strict=True)):
-        text = speaker.text(ids)
+    for place, (document, one) in enumerate(zip(task.document_ids, written, strict=True)):
+        text = speaker.text(one.token_ids)
         said = read_written(text, task.tokens)
         answers = said.answers if read_out == "written" else ()
         ranked = rank_labels(answers, following.label_ids[place].tolist(), following.nats[place].tolist())
-        barred = task.filtered.get(document, ())
-        kept = [pair for pair in ranked if pair[0] not in barred][: task.prediction_count]
-        labels, scores = (list(part) for part in zip(*kept, strict=True)) if kept else ([], [])
-        rows.append((document, text, is_whole(text, said, speaker.has_trace), labels, scores))
+        keeps_form = one.is_free and is_whole(text, said, speaker.has_trace)
+        rows.append((document, text, keeps_form, *task.keep(place, ranked)))
     return pl.DataFrame(rows, schema=pl.Schema(WRITTEN), orient="row")
+
+
+def draw_and_rank(speaker: Speaker, task: WritingTask, count: int) -> pl.DataFrame:
+    """How a student ranks labels by their mean probability after traces that are drawn; rows of `WRITTEN` without a text.
+
+    Source: Wang et al. 2022, arXiv:2203.11171 (self-consistency), with probabilities in place of votes.
+
+    Args:
+        speaker: the student.
+        task: the documents.
+        count: traces a document.
+    """
+    drawn = draw_traces(speaker, task.prompts, task.writing, count)
+    contexts = [
+        [[*prompt, *until_answer(one, speaker)] for one in some] for prompt, some in zip(task.prompts, drawn, strict=True)
+    ]
+    following = next_labels(speaker, contexts, task.prediction_count + task.spare_count, task.writing.batch_size)
+    rows = [
+        (document, *task.keep(place, zip(following.label_ids[place].tolist(), following.nats[place].tolist(), strict=True)))
+        for place, document in enumerate(task.document_ids)
+    ]
+    kept = {name: WRITTEN[name] for name in ("document_id", "label_id", "score")}
+    return pl.DataFrame(rows, schema=pl.Schema(kept), orient="row")
 
 
 def prediction_rows(written: pl.DataFrame) -> pl.DataFrame:

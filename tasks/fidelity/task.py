@@ -4,7 +4,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from schemas.student_settings import FidelityConfig
 from schemas.tables import TABLES
 from tasks.fidelity.results import Found, Scope, result_rows
 from tasks.fidelity.simulators import Kernel, document_kernel, draw_folds
-from tasks.fidelity.student_rows import WritingTask, simulate_student, write_and_rank
+from tasks.fidelity.student_rows import WritingTask, draw_and_rank, simulate_student, write_and_rank
 from tasks.fidelity.token_losses import document_losses
 from tasks.fidelity.trajectories import student_track
 from tasks.labels.progress import log_progress
@@ -34,9 +34,8 @@ from tasks.open_models.devices import choose_device
 from tasks.open_models.documents import draw_documents
 from tasks.open_models.models import ModelRef
 from tasks.open_models.near import near_vectors
-from tasks.open_models.own_traces import own_trajectories
-from tasks.open_models.read_out import Speaker, make_speaker, read_written
-from tasks.open_models.spoken import Meaning, compact_form, limits_of
+from tasks.open_models.read_out import Speaker, Writing, make_speaker, read_written, write_traces
+from tasks.open_models.spoken import Meaning, limits_of
 from tasks.open_models.task import Room, open_room
 from tasks.sequences.compact import CompactForm
 from tasks.sequences.tokens import TokenSequence
@@ -168,9 +167,14 @@ def read_material(room: Room, settings: FidelityConfig, students: Sequence[Stude
         read_filtered(read_table(room.inputs.tables["core_relevance"]), chosen),
         room.form.tokens,
         room.form.names,
-        limits_of([*sequences, *dev_sequences])["whole"],
         settings.prediction_count,
-        settings.batch_size,
+        Writing(
+            limits_of([*sequences, *dev_sequences])["whole"],
+            settings.batch_size,
+            settings.is_form_held,
+            settings.temperature,
+            settings.seed,
+        ),
     )
     documents = document_kernel([room.texts.documents[name] for name in chosen[:MOST_SIMULATED]])
     return Material(room, room.form, settings, sequences, dev_sequences, writing, documents)
@@ -218,8 +222,11 @@ def work_of(material: Material, student: Student, blocks: HeadBlocks, meaning: M
     read_out, system, seed = student.description.settings.read_out, student.description.system, student.description.seed
     written = blocks.take("written", lambda: write_and_rank(speaker(), material.writing, read_out))
     if not student.has_trace:
-        return Found(system, seed, written)
+        return Found(system, seed, written)  # traces that are drawn change nothing of what it answers
     settings = material.settings
+    drawn = None
+    if settings.sample_count:
+        drawn = blocks.take("drawn", lambda: draw_and_rank(speaker(), material.writing, settings.sample_count))
     held = set(student.description.dev_document_ids)
     dev = [one for one in material.dev_sequences if one.document_id in held]
     losses = blocks.take("losses", lambda: document_losses(speaker(), dev, settings.batch_size))
@@ -230,11 +237,10 @@ def work_of(material: Material, student: Student, blocks: HeadBlocks, meaning: M
 
     def track() -> pl.DataFrame:
         texts = written.head(settings.trajectory_documents).select("document_id", "written_text")
-        said = {document: read_written(text, material.form.tokens) for document, text in texts.iter_rows()}
         with embedding:
-            return student_track(said, names, meaning, settings.positions)
+            return track_of(material, texts.iter_rows(), meaning)
 
-    return Found(system, seed, written, simulated, losses, blocks.take("track", track))
+    return Found(system, seed, written, drawn, simulated, losses, blocks.take("track", track))
 
 
 def load_speaker(material: Material, student: Student) -> Speaker:
@@ -253,7 +259,7 @@ def load_speaker(material: Material, student: Student) -> Speaker:
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as exc:
         raise StorageError(f"decoder student {student.path} cannot be loaded ({exc}); run `ctd distill-decoder` again") from exc
     model.train(False).to(choose_device(material.room.settings.device, "heads"))
-    return make_speaker(model, tokenizer, material.form.tokens, student.has_trace)
+    return make_speaker(model, tokenizer, material.form.tokens, student.has_trace, material.form.evidence_words)
 
 
 def open_meaning(material: Material) -> Meaning:
@@ -268,8 +274,19 @@ def open_meaning(material: Material) -> Meaning:
 
 def teacher_track(material: Material, blocks: HeadBlocks, meaning: Meaning) -> pl.DataFrame:
     """Focus and Confusion along what the teacher decoder writes itself of the followed documents."""
-    room, settings = material.room, material.settings
-    followed = material.sequences[: settings.trajectory_documents]
-    form = compact_form(room.loaded.tokenizer, material.form, [*material.sequences, *material.dev_sequences])
-    how = room.settings.model_copy(update={"batch_size": settings.batch_size, "positions": settings.positions})
-    return blocks.take("track", lambda: own_trajectories(room.loaded, followed, form, meaning, how))
+    loaded, count = material.room.loaded, material.settings.trajectory_documents
+    form = material.form
+
+    def track() -> pl.DataFrame:
+        speaker = make_speaker(loaded.model, loaded.tokenizer, form.tokens, True, form.evidence_words)
+        written = write_traces(speaker, material.writing.prompts[:count], material.writing.writing)
+        texts = zip(material.writing.document_ids, (speaker.text(one.token_ids) for one in written), strict=False)
+        return track_of(material, texts, meaning)
+
+    return blocks.take("track", track)
+
+
+def track_of(material: Material, texts: Iterable[tuple[str, str]], meaning: Meaning) -> pl.DataFrame:
+    """Focus and Confusion along written texts, given as (document id, text)."""
+    said = {document: read_written(text, material.form.tokens) for document, text in texts}
+    return student_track(said, material.form.names, meaning, material.settings.positions)

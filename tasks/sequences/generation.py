@@ -1,7 +1,7 @@
 """Greedy continuations of prompts by any causal decoder, a batch of like lengths at a time."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 TokenIds = Sequence[int]
+Process = Callable[[Any, Any], Any]
+"""(token ids [sequence, token], scores [sequence, token]) -> scores of the next tokens, as `generate` takes them."""
 
 
 def continue_greedily(
@@ -21,6 +23,7 @@ def continue_greedily(
     max_new_tokens: int,
     batch_size: int,
     progress: Callable[[int, int], None] | None = None,
+    process: Callable[[Sequence[int]], Sequence[Process]] | None = None,
 ) -> list[list[int]]:
     """What the model writes after each prompt, in order, up to and with `end_id`; without it, it did not end.
 
@@ -32,6 +35,7 @@ def continue_greedily(
         max_new_tokens: most tokens a continuation.
         batch_size: prompts a batch.
         progress: told (done, total) prompts.
+        process: places of a batch's prompts -> what changes the scores of its next tokens.
     """
     order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place]))
     written: dict[int, list[int]] = {}
@@ -46,6 +50,7 @@ def continue_greedily(
                 do_sample=False,
                 pad_token_id=pad_id,
                 eos_token_id=end_id,
+                logits_processor=list(process(places)) if process else None,
             )
         for place, row in zip(places, out[:, batch.token_ids.shape[1] :].tolist(), strict=True):
             written[place] = row[: row.index(end_id) + 1] if end_id in row else row

@@ -89,6 +89,17 @@ def test_every_student_writes_and_ranks_every_test_document(whole: Whole) -> Non
     assert all(one.to_list() == [1, 2, 3, 4, 5] for one in ranks["rank"])
 
 
+def test_traces_that_are_drawn_rank_labels_under_a_name_of_their_own(whole: Whole) -> None:
+    run, inputs, _, first = whole
+    settings = SETTINGS.model_copy(update={"sample_count": 2})
+    result = stage.measure_fidelity.fn(run, inputs, locate_model(run), run.config.heads, settings, EMBED)
+    found = tables(result)["core_predictions"]
+    drawn = found.filter(pl.col("system").str.ends_with("-sampled"))
+    assert set(drawn["system"]) == {"decoder-cot-sampled", "decoder-mechanistic-sampled"}
+    assert drawn.group_by("system", "seed", "document_id").len()["len"].unique().to_list() == [5]
+    assert found.join(drawn, on="system", how="anti").equals(first["core_predictions"])
+
+
 def test_students_without_a_trace_have_no_metric_of_one(whole: Whole) -> None:
     metrics = whole[3]["out_metrics"]
     assert set(metrics["metric"]) <= set(FIDELITY_METRICS)

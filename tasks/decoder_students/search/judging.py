@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from tasks.open_models.read_out import Speaker, next_labels, until_answer, write_traces
+from tasks.open_models.read_out import Speaker, Writing, next_labels, until_answer, write_traces
 
 JUDGED_COUNT = 200
 """Development documents that a student writes of; all students the same."""
@@ -48,9 +48,9 @@ def make_exam(
 
 
 def judge(speaker: Speaker, exam: Exam) -> dict[str, float]:
-    """`recall_at_10`: the student writes its trace, then its distribution at `<answer>` ranks the labels."""
-    written = write_traces(speaker, exam.prompts, exam.max_tokens, WRITTEN_AT_ONCE)
-    contexts = [[*prompt, *until_answer(ids, speaker)] for prompt, ids in zip(exam.prompts, written, strict=True)]
+    """`recall_at_10`: the student writes its trace, held to the form, then its distribution at `<answer>` ranks the labels."""
+    written = write_traces(speaker, exam.prompts, Writing(exam.max_tokens, WRITTEN_AT_ONCE))
+    contexts = [[[*prompt, *until_answer(one.token_ids, speaker)]] for prompt, one in zip(exam.prompts, written, strict=True)]
     spare = max(map(len, exam.barred), default=0)
     ranked = next_labels(speaker, contexts, CUTOFF + spare, WRITTEN_AT_ONCE).label_ids.tolist()
     return {"recall_at_10": recall_at(CUTOFF, ranked, exam.wanted, exam.barred)}

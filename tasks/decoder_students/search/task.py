@@ -80,8 +80,8 @@ class Searcher:
         training.run(clock=classroom.clock)
         model = training.learner.finish().train(False).to(device_of(classroom.settings))
         room = classroom.room
-        tokens = room.form.tokens if room.form else {}
-        return judge(make_speaker(model, room.loaded.tokenizer, tokens, plan.teaching.has_trace), self.exam)
+        tokens, words = (room.form.tokens, room.form.evidence_words) if room.form else ({}, 0)
+        return judge(make_speaker(model, room.loaded.tokenizer, tokens, plan.teaching.has_trace, words), self.exam)
 
 
 @task(cache_policy=NO_CACHE)

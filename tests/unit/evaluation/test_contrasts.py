@@ -39,6 +39,14 @@ def test_contrast_pairs_of_decoder_students_are_their_own() -> None:
     ]
 
 
+def test_contrast_pairs_of_drawn_traces_are_with_drawn_traces_too() -> None:
+    pairs = contrast_pairs(["decoder-answers", "decoder-cot", "decoder-cot-sampled", "decoder-mechanistic-sampled"], "answers")
+    assert ("decoder-mechanistic-sampled", "decoder-cot-sampled") in pairs
+    assert ("decoder-cot-sampled", "decoder-answers") in pairs
+    assert ("decoder-cot", "decoder-cot-sampled") not in pairs
+    assert len(pairs) == len(set(pairs)) == 7
+
+
 def test_contrast_pairs_of_decoder_students_alone_miss_no_other_baseline(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         assert contrast_pairs(["decoder-cot", "decoder-cot-kd"], "answers") == [("decoder-cot-kd", "decoder-cot")]

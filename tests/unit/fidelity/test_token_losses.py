@@ -6,7 +6,7 @@ from tasks.open_models.read_out import make_speaker
 from tests.support.planted_decoder import planted_decoder, planted_sequence
 from tests.support.planted_stage import NAMES, tokenizer
 
-SPEAKER = make_speaker(planted_decoder(), tokenizer(), {i: f"@u{i}" for i in range(len(NAMES))}, True)
+SPEAKER = make_speaker(planted_decoder(), tokenizer(), {i: f"@u{i}" for i in range(len(NAMES))}, True, 2)
 
 
 def test_document_losses_are_those_of_each_trace_alone() -> None:

@@ -1,9 +1,12 @@
+import numpy as np
 import pytest
 import torch
 
 from schemas.errors import ModelRefusedError
 from tasks.open_models.read_out import (
     Speaker,
+    Writing,
+    draw_traces,
     is_whole,
     make_speaker,
     next_labels,
@@ -22,7 +25,7 @@ LONG_PROMPT = f"{PROMPT} plainc drawing plaind"
 
 
 def speaker(has_trace: bool = True) -> Speaker:
-    return make_speaker(planted_decoder(), tokenizer(), TOKENS, has_trace)
+    return make_speaker(planted_decoder(), tokenizer(), TOKENS, has_trace, 2)
 
 
 def ids(text: str) -> list[int]:
@@ -37,16 +40,36 @@ def whole(text: str, has_trace: bool = True) -> bool:
 def test_write_traces_begin_with_the_mark_and_keep_the_order(has_trace: bool, mark: str) -> None:
     student = speaker(has_trace)
     prompts = [ids(PROMPT), ids(LONG_PROMPT)]
-    both = write_traces(student, prompts, 4, 2)
-    assert both == [write_traces(student, [prompt], 4, 1)[0] for prompt in prompts]
+    free = Writing(4, 2, is_held=False)
+    both = [one.token_ids for one in write_traces(student, prompts, free)]
+    assert both == [write_traces(student, [prompt], free)[0].token_ids for prompt in prompts]
     assert all(student.text(one).split()[0] == mark for one in both)
-    assert all(len(one) <= 5 for one in both)
+    assert all(len(one) <= 6 for one in both)
+
+
+@pytest.mark.parametrize("has_trace", [True, False])
+@pytest.mark.parametrize("max_tokens", [1, 7, 30])
+def test_a_held_trace_is_whole_and_within_its_limit(has_trace: bool, max_tokens: int) -> None:
+    student = speaker(has_trace)
+    drawn = draw_traces(student, [ids(PROMPT), ids(LONG_PROMPT)], Writing(max_tokens, 8, temperature=5.0), 4)
+    every = [one for some in drawn for one in some]
+    assert all(whole(student.text(one), has_trace) for one in every)
+    assert max(len(one) for one in every) <= 1 + max(max_tokens, student.form.least_tokens)
+    assert len({tuple(one) for one in every}) > 2
+
+
+def test_drawn_traces_are_drawn_by_the_seed_alone() -> None:
+    student, prompts = speaker(), [ids(PROMPT), ids(LONG_PROMPT)]
+    first = draw_traces(student, prompts, Writing(12, 4, temperature=5.0, seed=1), 3)
+    torch.manual_seed(7)
+    assert draw_traces(student, prompts, Writing(12, 4, temperature=5.0, seed=1), 3) == first
+    assert draw_traces(student, prompts, Writing(12, 4, temperature=5.0, seed=2), 3) != first
 
 
 def test_next_labels_are_those_of_an_unpadded_pass_best_first() -> None:
     student = speaker()
     contexts = [ids(f"{PROMPT} <answer>"), ids(f"{LONG_PROMPT} <shortlist> @u1 <answer>")]
-    found = next_labels(student, contexts, 5, 2)
+    found = next_labels(student, [[context] for context in contexts], 5, 2)
     for place, context in enumerate(contexts):
         with torch.inference_mode():
             alone = student.model(input_ids=torch.tensor([context])).logits[0, -1].log_softmax(-1)
@@ -55,18 +78,28 @@ def test_next_labels_are_those_of_an_unpadded_pass_best_first() -> None:
     assert set(found.label_ids[0][:2].tolist()) == {0, 1}  # what typing and hosting are anchors of
 
 
+def test_next_labels_are_means_of_probabilities_over_a_documents_traces() -> None:
+    student = speaker()
+    contexts = [ids(f"{PROMPT} <shortlist> @u1 <answer>"), ids(f"{PROMPT} <shortlist> @u5 @u4 <answer>")]
+    apart = next_labels(student, [[context] for context in contexts], len(NAMES), 2)
+    together = next_labels(student, [contexts], len(NAMES), 4)
+    labels, nats = together.label_ids[0], together.nats[0]
+    expected = [np.mean([np.exp(apart.nats[row][apart.label_ids[row] == label]) for row in range(2)]) for label in labels]
+    assert np.exp(nats) == pytest.approx(expected, rel=1e-4)
+
+
 def test_next_labels_are_no_more_than_there_are() -> None:
-    assert next_labels(speaker(), [ids(f"{PROMPT} <answer>")], 100, 1).label_ids.shape == (1, len(NAMES))
+    assert next_labels(speaker(), [[ids(f"{PROMPT} <answer>")]], 100, 1).label_ids.shape == (1, len(NAMES))
 
 
 def test_labels_without_a_token_cannot_be_predicted() -> None:
-    student = make_speaker(planted_decoder(), tokenizer(), TOKENS | {99: "@unheard"}, True)
+    student = make_speaker(planted_decoder(), tokenizer(), TOKENS | {99: "@unheard"}, True, 2)
     assert 99 not in student.label_ids
 
 
 def test_a_tokenizer_without_marks_is_refused() -> None:
     with pytest.raises(ModelRefusedError, match="any label"):
-        make_speaker(planted_decoder(), tokenizer(), {0: "@unheard"}, True)
+        make_speaker(planted_decoder(), tokenizer(), {0: "@unheard"}, True, 2)
 
 
 def test_until_answer_cuts_after_it_or_appends_it() -> None:
