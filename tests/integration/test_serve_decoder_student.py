@@ -1,6 +1,7 @@
 """A trained decoder student behind `transformers serve`: asked by `ctd trace` it says what it says when it is asked directly."""
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import torch
@@ -22,7 +23,7 @@ from warehouse.decoder_students_store import students_dir
 from warehouse.parquet import read_table
 
 TOKENS = label_tokens({label: f"u{label}" for label in range(len(NAMES))})
-MOST_TOKENS = 64
+MOST_TOKENS, ASKED = 64, 8
 USABLE = 0.8
 """Of what a student of 200 steps writes; 52 documents are what it has read."""
 
@@ -51,12 +52,13 @@ def trained_student(root: Path) -> tuple[RunRef, StageInputs, Path, CompactForm]
 
 def direct_texts(folder: Path, prompts: dict[str, str]) -> dict[str, str]:
     """What the student writes after each prompt, without the mark that ends it."""
-    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder)  # its `generate` is typed for a mixin that it is not
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     said = {}
     for name, prompt in prompts.items():
         ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
         out = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=MOST_TOKENS, do_sample=False)
-        said[name] = " ".join(tokenizer.convert_ids_to_tokens(out[0, ids.shape[1] :])).removesuffix(f" {END}")
+        said[name] = " ".join(map(str, tokenizer.convert_ids_to_tokens(out[0, ids.shape[1] :].tolist()))).removesuffix(f" {END}")
     return said
 
 
@@ -67,14 +69,17 @@ def test_a_served_student_says_what_it_says_when_it_is_asked_directly_and_is_par
     with transformers_serve(folder, tmp_path / "hf") as base_url:
         teacher = TeacherConfig(
             base_url=base_url, model=str(folder), prompt_kind="open", answer_form="free", max_completion_tokens=MOST_TOKENS,
-            concurrency=2,
+            concurrency=2, max_documents=ASKED,
         )  # fmt: skip
         result = generate_traces.fn(run, inputs, teacher, EMBED)
     raw = read_table(result.tables[0])
-    assert dict(raw.select("document_id", "completion_text").iter_rows()) == direct_texts(folder, prompts)
+    assert raw.height == 2 * ASKED
+    direct = direct_texts(folder, {name: prompts[name] for name in raw["document_id"]})
+    assert dict(raw.select("document_id", "completion_text").iter_rows()) == direct
+    assert len(set(direct.values())) > ASKED
     inputs = inputs.model_copy(update={"tables": inputs.tables | {"raw_traces": result.tables[0]}})
     parsed = {ref.table: read_table(ref) for ref in parse_traces.fn(run, inputs, ParseConfig(), EMBED).tables}
-    assert parsed["core_traces"].height > USABLE * documents.height
+    assert parsed["core_traces"].height > USABLE * raw.height
     assert parsed["core_answers"]["label_id"].null_count() == 0
     judged = parsed["core_steps"].filter(pl.col("phase") == "refine")
     assert set(judged["verdict"]) == {"keep", "drop"}
