@@ -22,7 +22,7 @@ NO_ANSWER, TWO_COLUMNS, REASONING_BEHIND, NO_OPENING = get_args(Reason)
 HEADING = "Answer:"
 """What prose is asked to head its final answers with; a list without any heading gets it, for alone it is read as no answer."""
 
-KEY = re.compile(r'"(?:[^"\\\n]|\\.)*"\s*:\s*')
+KEY = re.compile(r'(?<!\\)"(?:[^"\\\n]|\\.)*"\s*:\s*')
 BRACKET = re.compile(r"[\[{]")
 TAG = re.compile(r"<\s*(?:answers?|labels|final(?:_answer)?)\b[^<>]*>", re.IGNORECASE)
 CLOSING_TAG = re.compile(r"<\s*/\s*\w+\s*>")
@@ -88,22 +88,25 @@ def _stretch(trace: Trace, response: Response) -> _Stretch | Unseparable:
 def _of_json(found: _Stretch) -> str | Unseparable:
     """The first key, else the first bracket, behind the arguments whose whole value holds every answer."""
     text = found.text
-    for key in KEY.finditer(text, found.begun, found.first):
-        end = _value_end(text, key.end())
-        if end >= found.last:
-            return "{" + text[key.start() : end] + "}"
-    for bracket in BRACKET.finditer(text, found.begun, found.first):
-        end = _value_end(text, bracket.start())
-        if end >= found.last:
-            return text[bracket.start() : end]
+    try:
+        for key in KEY.finditer(text, found.begun, found.first):
+            end = _value_end(text, key.end())
+            if end >= found.last:
+                return "{" + text[key.start() : end] + "}"
+        for bracket in BRACKET.finditer(text, found.begun, found.first):
+            end = _value_end(text, bracket.start())
+            if end >= found.last:
+                return text[bracket.start() : end]
+    except RecursionError:
+        pass  # a runaway of brackets: the next one would be as deep
     return Unseparable(NO_OPENING)
 
 
 def _value_end(text: str, start: int) -> int:
-    """One past the JSON value that begins here; -1 if none does, or it is not whole."""
+    """One past the JSON value that begins here; -1 if none does, or it is not whole. Raises RecursionError if it is too deep."""
     try:
         return json.JSONDecoder(strict=False).raw_decode(text, start)[1]
-    except (ValueError, RecursionError):
+    except ValueError:
         return -1
 
 

@@ -99,6 +99,14 @@ def test_json_that_is_not_whole_has_no_section() -> None:
     assert section("", json.dumps(PARTS)[:-1] + ', "answer": ["vim", "git"') == Unseparable(NO_OPENING)
 
 
+def test_a_runaway_of_brackets_has_no_section() -> None:
+    text = "[" * 100_000 + "vim"
+    answer = Place(1, "vim", "completion_text", len(text) - 3, len(text))
+    assert find_answer_section(Trace("t", "d", "train", (), (), (answer,), "json"), Response(None, text)) == Unseparable(
+        NO_OPENING
+    )
+
+
 def test_answers_in_both_columns_and_none_are_no_section() -> None:
     apart = Place(1, "vim", "reasoning_text", 0, 3), Place(2, "git", "completion_text", 0, 3)
     assert find_answer_section(Trace("t", "d", "train", (), (), apart), Response("vim", "git")) == Unseparable(TWO_COLUMNS)
