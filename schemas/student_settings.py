@@ -172,6 +172,9 @@ class FidelityConfig(Section):
     sample_count: int = Field(
         0, ge=0, le=256, description="Traces drawn a document: `<system>-sampled` ranks by the mean after them; 0: none."
     )
+    sampled_methods: tuple[DecoderMethod, ...] | None = Field(
+        None, description="Methods whose students' traces are drawn; null: all that write traces."
+    )
     temperature: float = Field(0.7, gt=0, le=10, description="Of the traces that are drawn.")
     trajectory_documents: int = Field(200, ge=1, description="Test documents whose steps are embedded.")
     near_miss_count: int = Field(10, ge=1, le=200, description="Labels in N(x), as `characterize.near_miss_count`.")

@@ -225,7 +225,7 @@ def work_of(material: Material, student: Student, blocks: HeadBlocks, meaning: M
         return Found(system, seed, written)  # traces that are drawn change nothing of what it answers
     settings = material.settings
     drawn = None
-    if settings.sample_count:
+    if settings.sample_count and student.description.method in (settings.sampled_methods or (student.description.method,)):
         drawn = blocks.take("drawn", lambda: draw_and_rank(speaker(), material.writing, settings.sample_count))
     held = set(student.description.dev_document_ids)
     dev = [one for one in material.dev_sequences if one.document_id in held]

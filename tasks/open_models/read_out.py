@@ -14,7 +14,7 @@ from schemas.errors import ModelRefusedError
 from tasks.sequences.batches import pad
 from tasks.sequences.compact import ANSWER, END, MARKS, REFINE, SHORTLIST, VERDICTS, WrittenTrace, read_compact
 from tasks.sequences.generation import Process, continue_greedily
-from tasks.sequences.held_form import Form, GumbelNoise, HeldForm
+from tasks.sequences.held_form import Draw, Form, HeldForm
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -159,7 +159,7 @@ def _write(speaker: Speaker, prompts: Sequence[TokenIds], writing: Writing, is_d
             held.append((places, HeldForm(form, len(places), int(model.config.vocab_size), max_tokens, model.device)))
             yield held[-1][1]
         if is_drawn:
-            yield GumbelNoise(writing.temperature, writing.seed + places[0], model.device)
+            yield Draw(writing.temperature, writing.seed + places[0], model.device)
 
     said = continue_greedily(
         model, opened, speaker.pad_id, form.end_id, max_tokens, writing.batch_size, process=lambda places: list(process(places))

@@ -12,6 +12,10 @@ from torch import Tensor
 LIST, REFINE, JUDGE, WORDS, ANSWER = range(5)
 """What is being written: the shortlist; in refinement after its mark, a verdict, or a label and its words; the answers."""
 
+OTHER, LABEL, WORD, VERDICT, TO_REFINE, TO_ANSWER, END = range(7)
+"""Kinds of tokens."""
+KIND_COUNT = 7
+
 ROOM = (4, 3, 4, 3, 1)
 """Tokens that end a trace from each of these, with one more if nothing is listed there yet: what is left for them is kept."""
 
@@ -71,11 +75,9 @@ class HeldForm:
         self._written = torch.zeros(count, dtype=torch.long, device=device)
         """Labels of the list that is being written, or words of the step."""
         self._named = torch.zeros(count, token_count, dtype=torch.bool, device=device)
-        """Labels named in the section."""
-        self._is_label, self._is_word, self._is_verdict = (
-            torch.zeros(token_count, dtype=torch.bool, device=device).index_fill(0, ids.to(device), True)
-            for ids in (form.label_ids, form.word_ids, torch.tensor(form.verdict_ids))
-        )
+        """Labels named in the section, and how many."""
+        self._named_count = torch.zeros(count, dtype=torch.long, device=device)
+        self._kinds = _kinds(form, token_count).to(device)
         self._room = torch.tensor(ROOM, device=device)
 
     def __call__(
@@ -86,49 +88,57 @@ class HeldForm:
             self._read(input_ids[:, -1])
         self._has_begun = True
         allowed = self._allowed()
-        self.is_free &= allowed.gather(1, scores.argmax(dim=1, keepdim=True)).squeeze(1)
-        is_new = ~self._named | self._has_ended[:, None]
+        self.is_free &= allowed.gather(1, self._kinds[scores.argmax(dim=1, keepdim=True)]).squeeze(1)
         self.left -= 1
-        return scores.masked_fill(~(allowed & is_new), -torch.inf)
+        return scores.masked_fill(~allowed[:, self._kinds] | self._named, -torch.inf)
 
     def _read(self, last: Int[Tensor, " sequence"]) -> None:
         """Take the tokens into account that were written last."""
-        form, was_judged = self.form, self._state == JUDGE
-        self._has_ended |= last == form.end_id
-        is_label, is_word = self._is_label[last], self._is_word[last]
-        is_section = (last == form.refine_id) | (last == form.answer_id)
+        kind, was_judged = self._kinds[last], self._state == JUDGE
+        self._has_ended |= kind == END
+        is_label = kind == LABEL
+        is_section = (kind == TO_REFINE) | (kind == TO_ANSWER) | (kind == END)
         self._named[is_section] = False
         self._named[is_label, last[is_label]] = True
-        self._written = torch.where((is_label & ~was_judged) | is_word, self._written + 1, 0)
+        self._named_count = torch.where(is_section, 0, self._named_count + is_label)
+        self._written = torch.where((is_label & ~was_judged) | (kind == WORD), self._written + 1, 0)
         for state, is_now in (
-            (REFINE, last == form.refine_id),
-            (JUDGE, self._is_verdict[last]),
+            (REFINE, kind == TO_REFINE),
+            (JUDGE, kind == VERDICT),
             (WORDS, is_label & was_judged),
-            (ANSWER, last == form.answer_id),
+            (ANSWER, kind == TO_ANSWER),
         ):
             self._state[is_now] = state
 
-    def _allowed(self) -> Bool[Tensor, "sequence token"]:
-        """What may be written next, labels that were named included."""
-        form, state, room = self.form, self._state, self._room[self._state]
+    def _allowed(self) -> Bool[Tensor, "sequence kind"]:
+        """Kinds of tokens that may be written next."""
+        state, room = self._state, self._room[self._state]
         is_refining, is_listing = (state == REFINE) | (state == WORDS), (state == LIST) | (state == ANSWER)
-        has_any, has_new = self._written > 0, (self._is_label & ~self._named).any(dim=1)
-        may_name = (state == JUDGE) | (is_listing & has_new & (~has_any | (self.left > room)))
-        may_cite = (state == WORDS) & (self._written < form.evidence_words) & (self.left > room)
-        may_judge = is_refining & has_new & (self.left > room + 1)
-        allowed = (may_name[:, None] & self._is_label) | (may_cite[:, None] & self._is_word)
-        allowed |= may_judge[:, None] & self._is_verdict
-        allowed[:, form.refine_id] = (state == LIST) & has_any
-        allowed[:, form.answer_id] = is_refining
-        allowed[:, form.end_id] = (state == ANSWER) & has_any
+        has_any, has_new = self._written > 0, self._named_count < len(self.form.label_ids)
+        by_kind = {
+            LABEL: (state == JUDGE) | (is_listing & has_new & (~has_any | (self.left > room))),
+            WORD: (state == WORDS) & (self._written < self.form.evidence_words) & (self.left > room),
+            VERDICT: is_refining & has_new & (self.left > room + 1),
+            TO_REFINE: (state == LIST) & has_any,
+            TO_ANSWER: is_refining,
+            END: (state == ANSWER) & has_any,
+        }
+        allowed = torch.stack([torch.zeros_like(has_any), *(by_kind[kind] for kind in range(1, KIND_COUNT))], dim=1)
         return allowed | self._has_ended[:, None]
 
 
-class GumbelNoise:
-    """Makes the likeliest token a draw: greedy decoding after it samples from softmax(scores / temperature).
+def _kinds(form: Form, token_count: int) -> Int[Tensor, " token"]:
+    """The kind of every token."""
+    kinds = torch.full((token_count,), OTHER)
+    kinds[form.label_ids], kinds[form.word_ids], kinds[list(form.verdict_ids)] = LABEL, WORD, VERDICT
+    kinds[form.refine_id], kinds[form.answer_id], kinds[form.end_id] = TO_REFINE, TO_ANSWER, END
+    return kinds
 
-    Source: the Gumbel-max trick, Maddison, Tarlow and Minka 2014, arXiv:1411.0030, section 2. It draws from a generator of its
-    own, so that threads that write at once do not change what the others draw.
+
+class Draw:
+    """Makes greedy decoding after it draw from softmax(scores / temperature), by inversion of the distribution function.
+
+    It draws from a generator of its own, so that threads that write at once do not change what the others draw.
     """
 
     def __init__(self, temperature: float, seed: int, device: torch.device) -> None:
@@ -145,6 +155,8 @@ class GumbelNoise:
     def __call__(
         self, input_ids: Int[Tensor, "sequence token"], scores: Float[Tensor, "sequence token"]
     ) -> Float[Tensor, "sequence token"]:
-        """The scores over the temperature, with noise."""
-        drawn = torch.empty_like(scores, dtype=torch.float32).exponential_(generator=self.generator)
-        return scores.float() / self.temperature - drawn.log()
+        """Zero for the token that is drawn, minus infinity for all others."""
+        reached = (scores.float() / self.temperature).softmax(dim=1).cumsum(dim=1)
+        place = torch.rand((len(scores), 1), generator=self.generator, device=scores.device) * reached[:, -1:]
+        drawn = torch.searchsorted(reached, place, right=True).clamp(max=scores.shape[1] - 1)
+        return torch.full_like(scores, -torch.inf).scatter_(1, drawn, 0.0)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tasks.sequences.held_form import Form, GumbelNoise, HeldForm
+from tasks.sequences.held_form import Draw, Form, HeldForm
 
 TOKENS = ["<pad>", "<refine>", "<answer>", "<end>", "<keep>", "<drop>", "@a", "@b", "w", "v"]
 ID = {token: place for place, token in enumerate(TOKENS)}
@@ -80,10 +80,10 @@ def test_a_sequence_is_free_until_its_likeliest_token_breaks_the_form_and_repeat
     assert scores[0, ID["@a"]] == -torch.inf
 
 
-def test_gumbel_noise_draws_from_the_softmax_by_its_seed() -> None:
+def test_draw_is_from_the_softmax_by_its_seed() -> None:
     log_probs = torch.tensor([0.1, 0.3, 0.6]).log()
-    noise = GumbelNoise(2.0, 3, torch.device("cpu"))
-    drawn = noise(torch.zeros(1, 1), (2 * log_probs).expand(20_000, 3)).argmax(dim=1)
+    draw = Draw(2.0, 3, torch.device("cpu"))
+    drawn = draw(torch.zeros(1, 1), (2 * log_probs).expand(20_000, 3)).argmax(dim=1)
     assert torch.bincount(drawn).div(20_000).tolist() == pytest.approx([0.1, 0.3, 0.6], abs=0.015)
-    again = GumbelNoise(2.0, 3, torch.device("cpu"))
+    again = Draw(2.0, 3, torch.device("cpu"))
     assert torch.equal(again(torch.zeros(1, 1), (2 * log_probs).expand(20_000, 3)).argmax(dim=1), drawn)
