@@ -4,10 +4,11 @@ Reading needs the catalogue alone, so it can be done by many processes. What a t
 """
 
 import hashlib
+import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 
@@ -36,17 +37,30 @@ Frames = Mapping[str, pl.DataFrame]
 """The rows of some raw traces, by table."""
 
 
-class Unlinked(NamedTuple):
-    """A trace that names what the catalogue does not know, and its place in its part."""
+class Unlinked:
+    """A trace that names what the catalogue does not know: its place in its part, and the `texts` that may yet be linked.
 
-    place: int
-    row: RawRow
-    draft: TraceDraft
+    Sent to another process its row and draft stay packed until they are asked for: most such texts are no label's.
+    """
+
+    def __init__(self, place: int, texts: tuple[str, ...], read: tuple[RawRow, TraceDraft] | bytes) -> None:
+        """Take the row and its draft, or both packed."""
+        self.place = place
+        self.texts = texts
+        self._read = read
+
+    def __reduce__(self) -> tuple[type["Unlinked"], tuple[int, tuple[str, ...], bytes]]:
+        return Unlinked, (self.place, self.texts, pickle.dumps(self.read(), pickle.HIGHEST_PROTOCOL))
+
+    def read(self) -> tuple[RawRow, TraceDraft]:
+        """The row and its draft."""
+        read: tuple[RawRow, TraceDraft] = pickle.loads(self._read) if isinstance(self._read, bytes) else self._read
+        return read
 
 
 @dataclass(frozen=True)
 class ReadPart:
-    """A part of `raw_traces` as read: `frames` (with `PLACE`) of all its traces but those that are `unlinked`."""
+    """A part of `raw_traces` as read: `frames` (with `PLACE`) of its traces, of the `unlinked` as if no more of them linked."""
 
     row_count: int
     frames: Frames
@@ -82,10 +96,10 @@ def read_part(raw: pl.DataFrame, catalogue: Catalogue) -> ReadPart:
         if isinstance(draft, RejectDraft):
             key = f"{row['request_hash']}:{row['document_id']}"
             rows.add(CORE_REJECTS, "parse", key, row["dataset"], draft.reason, draft.detail, None)
-        elif next(unknown_texts(draft), None) is None:
-            _add_trace(rows, row, draft, {})
-        else:
-            unlinked.append(Unlinked(place, row, draft))
+            continue
+        _add_trace(rows, row, draft, {})
+        if texts := tuple(unknown_texts(draft)):
+            unlinked.append(Unlinked(place, texts, (row, draft)))
     return ReadPart(len(raw), rows.frames(), unlinked)
 
 
@@ -94,17 +108,23 @@ def linked_frames(part: ReadPart, links: Mapping[str, Link]) -> dict[str, pl.Dat
 
     Args:
         part: as read.
-        links: one for every text that `unknown_texts` gives of its unlinked traces.
+        links: one for every text of its unlinked traces.
     """
-    rows = _Rows()
-    for rows.place, row, draft in part.unlinked:
-        _add_trace(rows, row, draft, {text: links[text] for text in unknown_texts(draft)})
-    late = rows.frames() if part.unlinked else {}
-    return {table.name: _in_order(part.frames[table.name], late.get(table.name)).drop(PLACE) for table in WRITTEN}
+    rows, places = _Rows(), []
+    for one in part.unlinked:
+        found = {text: links[text] for text in one.texts if links[text] != UNLINKED}
+        if found:
+            rows.place = one.place
+            places.append(one.place)
+            _add_trace(rows, *one.read(), found)
+    frames = _replaced(part.frames, places, rows.frames()) if places else part.frames
+    return {name: frame.drop(PLACE) for name, frame in frames.items()}
 
 
-def _in_order(frame: pl.DataFrame, late: pl.DataFrame | None) -> pl.DataFrame:
-    return frame if late is None else pl.concat([frame, late]).sort(PLACE, maintain_order=True)
+def _replaced(frames: Frames, places: Sequence[int], late: Frames) -> Frames:
+    """The frames with other rows of the traces at these places, in order."""
+    kept = {name: frame.filter(~pl.col(PLACE).is_in(places)) for name, frame in frames.items()}
+    return {name: pl.concat([frame, late[name]]).sort(PLACE, maintain_order=True) for name, frame in kept.items()}
 
 
 def unknown_texts(draft: TraceDraft) -> Iterator[str]:

@@ -10,7 +10,7 @@ import polars as pl
 from schemas.errors import InputFormatError
 from tasks.parsing.linking import MentionLinker
 from tasks.parsing.names import Catalogue
-from tasks.parsing.rows import READ_COLUMNS, WRITTEN, Frames, linked_frames, unknown_texts
+from tasks.parsing.rows import READ_COLUMNS, WRITTEN, Frames, linked_frames
 from tasks.parsing.workers import read_parts
 
 BATCH_ROWS = 512
@@ -74,7 +74,7 @@ def parse_parts(
     """
     with closing(read_parts((raw.select(READ_COLUMNS) for raw in raws), catalogue, process_count)) as parts:
         for part in parts:
-            texts = dict.fromkeys(text for one in part.unlinked for text in unknown_texts(one.draft))
+            texts = dict.fromkeys(text for one in part.unlinked for text in one.texts)
             frames = linked_frames(part, open_linker().link(texts) if texts else {})
             count.add(part.row_count, frames["core_rejects"])
             yield frames

@@ -31,7 +31,7 @@ from tasks.labels.encoder import Encoder, load_encoder
 from tasks.labels.search import LabelIndex
 from tasks.parsing.linking import FuzzyNames, MentionLinker, NearestLabels, Thresholds
 from tasks.parsing.names import Catalogue
-from tasks.parsing.rows import READ_COLUMNS, WRITTEN, Frames, linked_frames, read_part, unknown_texts
+from tasks.parsing.rows import READ_COLUMNS, WRITTEN, Frames, linked_frames, read_part
 from tasks.parsing.shared_words import SharedWords
 from tasks.parsing.tables import BATCH_ROWS, RejectCount, parse_parts
 from tasks.parsing.task import embed_beside
@@ -146,7 +146,7 @@ def profile_form(corpus: Corpus, catalogue: Catalogue, answer_format: str) -> Fi
     parts = [read_part(raw, catalogue) for raw in raws]
     read_s = time.process_time() - began
     for part in parts:
-        texts = dict.fromkeys(text for one in part.unlinked for text in unknown_texts(one.draft))
+        texts = dict.fromkeys(text for one in part.unlinked for text in one.texts)
         linked_frames(part, open_linker(catalogue, fuzzy).link(texts))
     total_s = time.process_time() - began
     profile = cProfile.Profile()
