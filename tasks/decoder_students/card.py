@@ -3,10 +3,11 @@
 from schemas.decoders import DecoderStudentDescription
 from schemas.student_settings import DecoderStudentsConfig
 from tasks.decoder_students.methods import teaching_of
+from tasks.sequences.compact import ANSWER, SHORTLIST
 
 CARD = """# {name}: a student of `{teacher}` on {dataset}
 
-A decoder that writes the trace of a document, candidates first, then their refinement, then the labels. Method `{method}`:
+A decoder that writes {written}. Method `{method}`:
 {taught}.
 
 | | |
@@ -37,12 +38,15 @@ it.
 """
 
 COMPACT = (
-    "A prompt is `<document>` and the first {words} words of the document, folded; it goes on with `<shortlist>`. "
+    "A prompt is `<document>` and the first {words} words of the document, folded; it goes on with `{mark}`. "
     "`<unk>` stands for what the vocabulary does not hold."
 )
 CHAT = (
     "A prompt is the text of `teacher.prompt_text` in `student.json` with the document in it, in the tokenizer's chat template."
 )
+
+WRITTEN = "the trace of a document: candidates first, then their refinement, then the labels"
+UNREASONED = "the labels of a document and no trace, so `ctd trace`, which asks for one, does not take it for a teacher"
 
 
 def write_card(description: DecoderStudentDescription, name: str, empty_count: int) -> str:
@@ -61,6 +65,7 @@ def write_card(description: DecoderStudentDescription, name: str, empty_count: i
         empty_count=empty_count,
         teacher=teacher.name,
         teacher_hash=teacher.content_hash,
+        written=WRITTEN if teaching_of(description.method).has_trace else UNREASONED,
         taught=describe_teaching(description),
         start="weights drawn by the seed" if settings.student is None else f"the folder `{settings.student}`",
         at_most=describe_budget(settings),
@@ -70,7 +75,7 @@ def write_card(description: DecoderStudentDescription, name: str, empty_count: i
         peak_mb=description.peak_memory_bytes / 1e6,
         losses=losses or "not measured",
         heads=describe_heads(description),
-        prompt=COMPACT.format(words=teacher.document_words) if teacher.is_compact else CHAT,
+        prompt=describe_prompt(description),
     )
 
 
@@ -86,6 +91,14 @@ def describe_teaching(description: DecoderStudentDescription) -> str:
     said = "the tokens of the whole trace" if teaching.has_trace else "the tokens of the final answers alone"
     weights = teaching.weights(description.settings)
     return ", ".join([said, *(f"`{term}` (weight {weight:g})" for term, weight in weights.items())])
+
+
+def describe_prompt(description: DecoderStudentDescription) -> str:
+    """What stands before what the student writes."""
+    if not description.teacher.is_compact:
+        return CHAT
+    mark = SHORTLIST if teaching_of(description.method).has_trace else ANSWER
+    return COMPACT.format(words=description.teacher.document_words, mark=mark)
 
 
 def describe_heads(description: DecoderStudentDescription) -> str:

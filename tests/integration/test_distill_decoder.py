@@ -110,7 +110,11 @@ def test_a_students_folder_loads_with_plain_transformers_and_says_what_it_is(mad
     assert (described.method, described.step_count, len(described.matched_heads)) == ("mechanistic", 6, 2)
     assert not set(described.dev_document_ids) & {f"test{number}" for number in range(24)}
     assert {f"dev{number}" for number in range(40)} <= set(described.dev_document_ids)
-    assert "imitates the teacher's L0H1" in (folders[2] / "README.md").read_text()
+    cards = [(folder / "README.md").read_text() for folder in folders]
+    assert ["goes on with `<answer>`" in card and "writes the labels of a document and no trace" in card for card in cards] == [
+        True, False, False,
+    ]  # fmt: skip
+    assert "imitates the teacher's L0H1" in cards[2]
 
 
 def test_answers_and_cot_begin_with_the_same_weights_and_learn_other_tokens(made: Made) -> None:
