@@ -127,11 +127,6 @@ class DecoderStudentsConfig(Section):
     lora_rank: int | None = Field(None, ge=1, le=1024, description="Train adapters of this rank only; null: all weights.")
     precision: Literal["no", "bf16", "fp16"] = Field("no", description="Mixed precision, as accelerate names it.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto`: cuda if there is one.")
-    read_out: Literal["written", "next"] = Field(
-        "written",
-        description="Labels are ranked by the answers as written, then by the distribution before the first answer (`written`), "
-        "or by that distribution alone (`next`).",
-    )
     overrides: dict[DecoderMethod, dict[str, float]] = Field(
         {}, description="Settings of single methods: learning_rate, weight_decay, lambda_p1, lambda_p2, lambda_kd."
     )
@@ -166,6 +161,11 @@ class FidelityConfig(Section):
     max_documents: int | None = Field(None, ge=1, description="Test documents that students write of; null: all with a trace.")
     prediction_count: int = Field(100, ge=1, le=1000, description="Labels kept a document and student.")
     positions: int = Field(10, ge=2, le=100, description="Bins of relative position of Focus and Confusion.")
+    read_out: Literal["written", "next"] = Field(
+        "written",
+        description="Labels are ranked by the answers as written, then by the distribution before the first answer (`written`), "
+        "or by that distribution alone (`next`).",
+    )
     is_form_held: bool = Field(
         True, description="Students write nothing that breaks the form of a trace; false: what is likeliest."
     )

@@ -55,7 +55,7 @@ from warehouse.published import hash_code
 
 logger = logging.getLogger(__name__)
 
-UNSHAPING = {"methods", "seeds", "overrides", "checkpoint_steps", "device", "read_out"}
+UNSHAPING = {"methods", "seeds", "overrides", "checkpoint_steps", "device"}
 """Settings that do not shape a student of one method and seed."""
 
 

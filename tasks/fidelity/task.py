@@ -219,11 +219,10 @@ def work_through(
 def work_of(material: Material, student: Student, blocks: HeadBlocks, meaning: Meaning, embedding: threading.Lock) -> Found:
     """What one student writes and what it comes to, each part taken if it is stored."""
     speaker = cache(partial(load_speaker, material, student))  # never loaded if all of its work is stored
-    read_out, system, seed = student.description.settings.read_out, student.description.system, student.description.seed
-    written = blocks.take("written", lambda: write_and_rank(speaker(), material.writing, read_out))
+    settings, system, seed = material.settings, student.description.system, student.description.seed
+    written = blocks.take("written", lambda: write_and_rank(speaker(), material.writing, settings.read_out))
     if not student.has_trace:
         return Found(system, seed, written)  # traces that are drawn change nothing of what it answers
-    settings = material.settings
     drawn = None
     if settings.sample_count and student.description.method in (settings.sampled_methods or (student.description.method,)):
         drawn = blocks.take("drawn", lambda: draw_and_rank(speaker(), material.writing, settings.sample_count))

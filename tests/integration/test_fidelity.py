@@ -15,7 +15,7 @@ from schemas.errors import ConfigError, StorageError
 from schemas.fields import FIDELITY_METRICS
 from schemas.refs import RunRef, StageInputs, StageResult
 from schemas.stages import STAGES
-from schemas.student_settings import DecoderStudentsConfig, FidelityConfig
+from schemas.student_settings import FidelityConfig
 from tasks.checks.task import check_tables
 from tasks.fidelity import task as stage
 from tasks.open_models.models import ModelRef
@@ -54,9 +54,9 @@ def with_students(run: RunRef, inputs: StageInputs, saved: list[Path]) -> StageI
     return StageInputs(tables=inputs.tables, artifacts=inputs.artifacts | {"decoder_students": students_artifact(run, saved)})
 
 
-def measure(run: RunRef, inputs: StageInputs, model: ModelRef | None = None) -> StageResult:
+def measure(run: RunRef, inputs: StageInputs, settings: FidelityConfig = SETTINGS, model: ModelRef | None = None) -> StageResult:
     found = model or locate_model(run)
-    return stage.measure_fidelity.fn(run, inputs, found, run.config.heads, SETTINGS, EMBED)
+    return stage.measure_fidelity.fn(run, inputs, found, run.config.heads, settings, EMBED)
 
 
 def tables(result: StageResult) -> dict[str, pl.DataFrame]:
@@ -91,9 +91,7 @@ def test_every_student_writes_and_ranks_every_test_document(whole: Whole) -> Non
 
 def test_traces_that_are_drawn_rank_labels_under_a_name_of_their_own(whole: Whole) -> None:
     run, inputs, _, first = whole
-    settings = SETTINGS.model_copy(update={"sample_count": 2})
-    result = stage.measure_fidelity.fn(run, inputs, locate_model(run), run.config.heads, settings, EMBED)
-    found = tables(result)["core_predictions"]
+    found = tables(measure(run, inputs, SETTINGS.model_copy(update={"sample_count": 2})))["core_predictions"]
     drawn = found.filter(pl.col("system").str.ends_with("-sampled"))
     assert set(drawn["system"]) == {"decoder-cot-sampled", "decoder-mechanistic-sampled"}
     assert drawn.group_by("system", "seed", "document_id").len()["len"].unique().to_list() == [5]
@@ -191,20 +189,18 @@ def test_a_killed_run_goes_on_after_the_last_student(whole: Whole, tmp_path: Pat
         assert found[name].equals(whole[3][name]), name
 
 
-def test_each_students_own_read_out_is_taken(whole: Whole) -> None:
-    run, inputs, _, _ = whole
-    following = DecoderStudentsConfig(read_out="next")
-    saved = save_planted_student(run, locate_model(run), "answers", 3, settings=following)
-    scores = tables(measure(run, with_students(run, inputs, [saved])))["core_predictions"].filter(system="decoder-answers")
-    assert (scores.filter(seed=0)["score"] >= 1).any()  # answers as written, the default
-    assert (scores.filter(seed=3)["score"] <= 0).all()
+def test_labels_are_read_out_as_asked(whole: Whole) -> None:
+    run, inputs, _, first = whole
+    following = tables(measure(run, inputs, SETTINGS.model_copy(update={"read_out": "next"})))["core_predictions"]
+    assert (first["core_predictions"].filter(system="decoder-answers")["score"] >= 1).any()  # answers as written, the default
+    assert (following["score"] <= 0).all()
 
 
 def test_a_folder_models_students_are_refused(tmp_path: Path) -> None:
     run, inputs = prepared(tmp_path)
     chat = ModelRef(path="x", content_hash="h", name="some-model", is_compact=False)
     with pytest.raises(ConfigError, match="transformers serve"):
-        measure(run, inputs, chat)
+        measure(run, inputs, model=chat)
 
 
 def test_students_of_another_teacher_are_refused(tmp_path: Path) -> None:

@@ -22,13 +22,12 @@ def save_planted_student(
     method: DecoderMethod,
     seed: int,
     model: PreTrainedModel | None = None,
-    settings: DecoderStudentsConfig | None = None,
 ) -> Path:
     """A student with the weights of the planted decoder, or others of its vocabulary."""
     made = model or planted_decoder()
     description = DecoderStudentDescription(
         system=f"decoder-{method}", method=method, seed=seed, dataset=run.dataset, run_id=run.run_id, fingerprint="f",
-        settings=settings or DecoderStudentsConfig(),
+        settings=DecoderStudentsConfig(),
         teacher=TeacherReference(
             name=teacher.name, content_hash=teacher.content_hash, is_compact=teacher.is_compact, document_words=48,
             evidence_words=2, prompt_text=None, max_tokens=64,
