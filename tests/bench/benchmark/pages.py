@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from schemas.fields import DECODER_BASELINES
+from schemas.fields import DECODER_BASELINES, SAMPLED
 from tests.bench.benchmark.plan import SAMPLE, TAGGING, VARIANTS, variant_dataset
 from tests.bench.benchmark.step_costs import beside_cot
 
@@ -140,21 +140,21 @@ def decoder_lines(metrics: Rows, contrasts: Rows) -> list[str]:
         "",
         f"{first['document_count']:,} test documents, {first['seed_count']} seeds a student. Simulability (`las`, its parts) and "
         "shares in percent; distances of Focus and Confusion to the teacher's as cosines; loss of the trace in nats a token, on "
-        "held-out train documents.",
+        "held-out train documents. `-sampled`: labels ranked by the mean over drawn traces; all else reads the greedy one.",
         "",
     ]
     for columns in (ANSWERED, REASONED):
         lines += decoder_table(systems, metrics, None, columns)
-    for baseline in DECODER_BASELINES:
-        lines += [f"Paired differences to `{baseline}`:", ""]
-        others = [system for system in systems if system != baseline]
-        for columns in (ANSWERED, REASONED):
-            lines += decoder_table(others, contrasts, baseline, columns)
+    for baseline in (*DECODER_BASELINES, *(name + SAMPLED for name in DECODER_BASELINES)):
+        if any(row[1] == baseline for row in contrasts):
+            lines += [f"Paired differences to `{baseline}`:", ""]
+            for columns in (ANSWERED, REASONED):
+                lines += decoder_table(systems, contrasts, baseline, columns)
     return lines
 
 
 def decoder_table(systems: Sequence[str], rows: Rows, baseline: str | None, columns: Sequence[tuple[str, int]]) -> list[str]:
-    """Values of decoder students, or their differences to a baseline."""
+    """Values of decoder students, or their differences to a baseline; a system that has none has no row."""
     name = "difference" if baseline else "value"
 
     def cell(system: str, metric: str, k: int) -> str:
@@ -162,7 +162,8 @@ def decoder_table(systems: Sequence[str], rows: Rows, baseline: str | None, colu
         return percent(found, name, 1, 3) if metric in PLAIN else percent(found, name)
 
     header = ["system", *(f"{metric}@{k}" if k else f"`{metric}`" for metric, k in columns)]
-    return table(header, ([system, *(cell(system, *column) for column in columns)] for system in systems))
+    known = [system for system in systems if any((system, baseline, *column, "all") in rows for column in columns)]
+    return table(header, ([system, *(cell(system, *column) for column in columns)] for system in known)) if known else []
 
 
 def step_lines(steps: list[Found]) -> list[str]:
