@@ -38,7 +38,11 @@ KINDS = {
     "supervised": Kind("reference", "triangle", "the students' architecture trained on the known targets, without a teacher"),
 }
 OTHER = Kind("other", "square", "")
-DECODER_KIND = Kind("decoder student", "circle", "a small decoder that writes the trace, or (decoder-answers) the answers alone")
+DECODER_KIND = Kind(
+    "decoder student",
+    "circle",
+    "a small decoder that writes the trace, or (decoder-answers) the answers alone; sampled: ranked over drawn traces",
+)
 
 
 def kind_of(system: str) -> Kind:
