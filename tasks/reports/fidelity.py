@@ -47,7 +47,7 @@ def fidelity_section(facts: Facts, frames: Frames) -> Section:
         "without weights over documents whose rationale alone gives it away (leaking) and the others. It is not defined where a "
         "group is empty. Students that answer without a trace have no rationale.",
         "Distances are to the teacher decoder's own traces of the same documents, means over positions; 0: alike. The token loss "
-        "is on the teacher's traces of train documents that no student was trained on. Form kept: the share of traces that keep the "
+        "is on the teacher's traces of train documents that no student was trained on. Form kept: share of traces that keep the "
         "form by themselves; unless fidelity.is_form_held is false the others are held to it as they are written.",
     )
     curves = () if frames.fidelity_trajectories is None else reasoning_curves(frames.fidelity_trajectories)

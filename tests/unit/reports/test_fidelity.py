@@ -29,7 +29,7 @@ def test_ablation_charts_leave_out_what_was_not_evaluated() -> None:
 
 def test_fidelity_grid_has_what_was_measured_with_intervals_of_either_split() -> None:
     grid = fidelity_grid(collect_all(FIDELITY_METRICS))
-    assert grid.columns == ("system", "LAS", "Focus distance", "token loss, nats", "whole traces")
+    assert grid.columns == ("system", "LAS", "Focus distance", "token loss, nats", "form kept")
     cells = {row[0].text: [cell.text for cell in row[1:]] for row in grid.rows}
     assert cells["decoder-mechanistic"] == ["0.080", "0.050", "3.200", "no value"]
     assert cells["decoder-answers"] == ["no value", "no value", "no value", "0.900"]
