@@ -22,7 +22,8 @@ OBJECT_BEFORE = re.compile(
 AGENT_END = re.compile(r"\b(?:by|of|with|than)$")
 """A phrase that drops a label in favour of what follows it: `superseded by`."""
 
-ANAPHOR = re.compile(r"\bthe (?P<first>former|first(?: one)?)\b|\bthe (?P<last>latter|second(?: one)?)\b")
+ANAPHOR = re.compile(r"the(?<!\wthe) (?:(?P<first>former|first(?: one)?)|(?P<last>latter|second(?: one)?))\b")
+"""The letters stand before the word boundary, so that the search jumps to them."""
 
 MOST_SIDES = 40
 """A longer row of labels in one sentence is a list; the sides of an argument are sought among the first of them."""

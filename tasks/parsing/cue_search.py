@@ -58,9 +58,8 @@ class CueText:
     def of(cls, low: str, words: Words, cues: Sequence[Cue], opened: Opened) -> "CueText":
         """Find the places by the words of the text."""
         places: dict[Cue, list[int]] = {cue: [] for cue in cues}
-        keys = [word[:LETTERS] for word in words.lows]
-        for start, key in [(start, key) for start, key in zip(words.starts, keys, strict=True) if key in opened]:
-            back, opening = opened[key]
+        begins = map(opened.get, [word[:LETTERS] for word in words.lows])
+        for start, (back, opening) in [(start, found) for start, found in zip(words.starts, begins, strict=True) if found]:
             for cue in opening:
                 places[cue].append(start - back)
         for found in places.values():

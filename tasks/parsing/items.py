@@ -23,7 +23,10 @@ SCORE = re.compile(
     re.IGNORECASE,
 )
 CLAUSE = re.compile(r"\s+[-–—=]+>?\s+|\s+\|(?:\s+|$)|\s+→\s+|:\s+|\s+\(|\s+\[|;\s+|,\s+")
-SEPARATOR = re.compile(r"(?<!\s)(?:\s*+[,;|]\s*+(?:and\s++|or\s++)?|\s++(?:and|or)\s++)")
+SEPARATOR = re.compile(
+    r"[\s,;|](?<!\s[\s,;|])(?:(?<=[,;|])\s*+(?:and\s++|or\s++)?|(?<=\s)\s*+(?:[,;|]\s*+(?:and\s++|or\s++)?|(?:and|or)\s++))"
+)
+"""Begins where no white space stands before; its first character is at the head, so that the search jumps to such characters."""
 REMARK_START = re.compile(
     r"(?:it|its|this|that|the|a|an|because|since|as|for|also|maybe|named|mentioned|likely|probably|very|most)\b"
 )

@@ -10,6 +10,10 @@ JOINERS = "-_.+@:"
 """Between two word characters these make one name: `vim` is not named in `vim-gtk`."""
 
 
+ANY = ""
+"""In place of a second word: whatever it is."""
+
+
 class NameStarts(NamedTuple):
     """The words of a text, and those of them that may begin a name: their places in `words`, and how many words it may have."""
 
@@ -19,26 +23,30 @@ class NameStarts(NamedTuple):
 
 
 class FirstWords:
-    """How many words names have, by their first word where that is all of the name, else by their first two; the most first."""
+    """How many words names have, by their first word and the second where they have one; the most first."""
 
     def __init__(self, names: Iterable[str]) -> None:
         """Take normalised names."""
-        self._alone: dict[str, tuple[int, ...]] = {}
-        widths: dict[tuple[str, str], set[int]] = {}
+        alone: set[str] = set()
+        widths: dict[str, dict[str, set[int]]] = {}
         for words in map(str.split, names):
             if len(words) == 1:
-                self._alone[intern(words[0])] = (1,)
+                alone.add(words[0])
             else:
-                widths.setdefault((intern(words[0]), intern(words[1])), set()).add(len(words))
+                widths.setdefault(intern(words[0]), {}).setdefault(intern(words[1]), set()).add(len(words))
+        only: dict[str, tuple[int, ...]] = {ANY: (1,)}
+        self._seconds = {intern(word): only for word in alone}
         shared: dict[tuple[int, ...], tuple[int, ...]] = {}
-        counts = ((pair, (*sorted(found, reverse=True), *self._alone.get(pair[0], ()))) for pair, found in widths.items())
-        self._pairs = {pair: shared.setdefault(found, found) for pair, found in counts}
+        for first, seconds in widths.items():
+            own = only if first in alone else {}
+            counts = {second: (*sorted(found, reverse=True), *own.get(ANY, ())) for second, found in seconds.items()}
+            self._seconds[first] = own | {second: shared.setdefault(found, found) for second, found in counts.items()}
 
     def starts(self, words: Words) -> NameStarts:
         """Those of the words that may begin a name."""
-        pairs = map(self._pairs.get, zip(words.folded, [*words.folded[1:], ""], strict=False))
-        found = enumerate(zip(pairs, map(self._alone.get, words.folded), strict=True))
-        starts = [(place, counts) for place, (pair, alone) in found if (counts := pair or alone)]
+        begun = ((place, seconds) for place, seconds in enumerate(map(self._seconds.get, words.folded)) if seconds)
+        nexts = [*words.folded[1:], ANY]
+        starts = [(place, found) for place, seconds in begun if (found := seconds.get(nexts[place]) or seconds.get(ANY))]
         return NameStarts(words, [place for place, _ in starts], [counts for _, counts in starts])
 
 

@@ -15,7 +15,10 @@ from tasks.parsing.mentions import ENUMERATION_GAP, Identity, KnownLabels, Menti
 from tasks.parsing.names import Catalogue
 from tasks.parsing.sentences import Sentence, sentences
 
-CLAUSE_BREAK = re.compile(r"[,;]\s+(?:and\s+|but\s+|while\s+|whereas\s+|yet\s+|so\s+)?|(?<!\s)\s++(?:while|whereas|but)\s+")
+CLAUSE_BREAK = re.compile(
+    r"[,;\s](?:(?<=[,;])\s+(?:and\s+|but\s+|while\s+|whereas\s+|yet\s+|so\s+)?|(?<=\s)(?<!\s\s)\s*+(?:while|whereas|but)\s+)"
+)
+"""Its first character stands at the head of the pattern, so that the search jumps to such characters."""
 ALSO_GAP = re.compile(
     r"[\"”’'»`*_)\]]*[^,;.]{0,60}[,;]?\s+(?:and |but )?(?:so (?:is|are|does|do)|neither (?:is|are|does|do)|nor|not|just like"
     r"|likewise|(?:the )?same (?:goes |holds |is true )?for|as well as|along with)\s+[\"“‘'«`*_(\[]*"

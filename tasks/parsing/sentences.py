@@ -21,7 +21,8 @@ MARKED = re.compile(
 )
 """Quoted or marked text. Its first character stands at the head of the pattern, so that the search jumps to such characters."""
 
-STOP = re.compile(r"(?<![.!?。！？])[.!?。！？]+[\"”’')\]*]*(?:\s+|(?<=[。！？]))")
+STOP = re.compile(r"[.!?。！？](?<![.!?。！？]{2})[.!?。！？]*[\"”’')\]*]*(?:\s+|(?<=[。！？]))")
+"""From the first stop of a sentence's end on; here too, a character stands at the head of the pattern."""
 ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|vs|etc|cf|approx|resp|incl|no|fig|dr|mr|ms|st)|(?<!\w)[A-Za-z])\.$", re.IGNORECASE)
 HEADING = re.compile(r"[ \t]*(?:#{1,6}[ \t]|\*\*[^*]+\*\*[ \t]*:?[ \t]*$|\*\*[^*]+:\*\*[ \t]*$)")
 TABLE_HEAD = re.compile(r"[ \t]*\|[^\n]*\n[ \t]*\|(?=[^\n]*--)[-:| \t]+(?:\n|$)")

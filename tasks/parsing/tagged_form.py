@@ -19,7 +19,7 @@ TAG = re.compile(
     re.IGNORECASE,
 )
 STEP = re.compile(r"<\s*step\b([^<>]*)>", re.IGNORECASE)
-STEP_TAG = re.compile(r"(?P<opens><\s*+step\b[^<>]*+>)|<\s*+/\s*+step\s*+>", re.IGNORECASE)
+STEP_TAG = re.compile(r"<\s*+(?:(?P<opens>step\b[^<>]*+>)|/\s*+step\s*+>)", re.IGNORECASE)
 STEP_END = re.compile(r"<\s*/\s*step\s*>", re.IGNORECASE)
 CUT_TAG = re.compile(r"<\s*/?\s*[a-z_]*$", re.IGNORECASE)
 LONGEST_TAG = 16
