@@ -11,6 +11,7 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from tasks.labels.lexical import LexicalIndex
 from tasks.labels.search import NO_LABEL, LabelIds, Vectors
 from tasks.students.matrices import Matrix, dense_rows, empty_matrix, fill_matrix, scale_rows, sparse, unit_rows
+from tasks.students.ridge import RidgeVotes, fit_votes
 
 WORDING_COUNT = 200
 """Labels a document whose wording counts; the others have 0."""
@@ -25,8 +26,8 @@ BLOCK = 256
 Pick = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
 """Columns of so many of the largest numbers of every row."""
 
-EVIDENCE = ("wording", "vector_votes", "word_votes")
-FEATURES = ("log_prob", "cosine", "wording", "vector_votes", "word_votes", "log_answers", "log_rank")
+EVIDENCE = ("wording", "vector_votes", "word_votes", "ridge_votes")
+FEATURES = ("log_prob", "cosine", *EVIDENCE, "log_answers", "log_rank")
 
 
 def count_words(texts: Sequence[str]) -> Matrix:
@@ -48,6 +49,7 @@ class Memory:
         idf: inverse document frequency of the kept buckets.
         grades: what the shortlister learnt [document, label], 0 to 1.
         answers: what the refiner learnt [document, label], 0 or 1.
+        ridge: votes fitted to the answers.
     """
 
     vectors: NDArray[np.float16]
@@ -56,6 +58,7 @@ class Memory:
     idf: NDArray[np.float32]
     grades: Matrix
     answers: Matrix
+    ridge: RidgeVotes
 
     def weigh(self, counts: Matrix) -> Matrix:
         """Unit TF-IDF vectors of texts from their word counts."""
@@ -64,21 +67,34 @@ class Memory:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Sparse matrices [document, label], 0 to 1: of the wording, and of votes with grades and with answers."""
+    """Sparse matrices [document, label], 0 to 1: of the wording, of votes with grades and with answers, and of fitted votes."""
 
     wording: Matrix
     vector_votes: Matrix
     word_votes: Matrix
     vector_answers: Matrix
     word_answers: Matrix
+    ridge_votes: Matrix
+
+    @property
+    def listing(self) -> tuple[Matrix, ...]:
+        """What the shortlister sees, in the order of `EVIDENCE`."""
+        return self.wording, self.vector_votes, self.word_votes, self.ridge_votes
+
+    @property
+    def refining(self) -> tuple[Matrix, ...]:
+        """What the refiner sees, in the same order."""
+        return self.wording, self.vector_answers, self.word_answers, self.ridge_votes
 
     def rows(self, rows: NDArray[np.int64], columns: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
         """The shortlister's evidence as [kind, document, label] for some documents, and all or some labels."""
-        return np.stack([dense_rows(kind, rows, columns) for kind in (self.wording, self.vector_votes, self.word_votes)])
+        return np.stack([dense_rows(kind, rows, columns) for kind in self.listing])
 
 
-def remember(vectors: Vectors, counts: csr_array, grades: csr_array, answers: Matrix) -> Memory:
-    """The memory of training documents; words that stand in one document only are not kept.
+def remember(vectors: Vectors, counts: csr_array, grades: csr_array, answers: Matrix) -> tuple[Memory, Matrix]:
+    """The memory of training documents, and for each the fitted votes of all the others.
+
+    Words that stand in one document only are not kept.
 
     Source: smoothed idf ln((1 + n) / (1 + df)) + 1 as in scikit-learn's TfidfVectorizer.
     """
@@ -86,7 +102,8 @@ def remember(vectors: Vectors, counts: csr_array, grades: csr_array, answers: Ma
     buckets = np.flatnonzero(frequency > 1).astype(np.int32)
     idf = (np.log((1 + counts.shape[0]) / (1 + frequency[buckets])) + 1).astype(np.float32)
     words = unit_rows(sparse(counts[:, buckets].multiply(idf)))
-    return Memory(vectors.astype(np.float16), words, buckets, idf, grades, answers)
+    ridge, votes = fit_votes(words, vectors, answers)
+    return Memory(vectors.astype(np.float16), words, buckets, idf, grades, answers, ridge), votes
 
 
 def find_wording(lexical: LexicalIndex, label_ids: LabelIds, texts: Sequence[str]) -> Matrix:
@@ -109,7 +126,7 @@ def gather_evidence(
     vectors: Vectors,
     counts: csr_array,
     wording: csr_array,
-    is_training: bool = False,
+    left_out: Matrix | None = None,
     pick: Pick = pick_nearest,
 ) -> Evidence:
     """Wording and votes for documents.
@@ -119,17 +136,20 @@ def gather_evidence(
         vectors: unit vectors of the documents.
         counts: their word counts.
         wording: their `find_wording`.
-        is_training: the documents are those of the memory, in its order; none votes for itself.
+        left_out: the fitted votes from `remember`: the documents are those of the memory, in its order, and none votes for
+            itself. Without it they are others.
         pick: which documents vote; of equally near ones any may.
     """
+    is_training, words = left_out is not None, memory.weigh(counts)
     near = _neighbours(vectors, memory.vectors.astype(np.float32).T, VECTOR_POWER, is_training, pick)
-    alike = _neighbours(memory.weigh(counts), sparse(memory.words.T), 1, is_training, pick)
+    alike = _neighbours(words, sparse(memory.words.T), 1, is_training, pick)
     return Evidence(
         wording=wording,
         vector_votes=sparse(near @ memory.grades),
         word_votes=sparse(alike @ memory.grades),
         vector_answers=sparse(near @ memory.answers),
         word_answers=sparse(alike @ memory.answers),
+        ridge_votes=memory.ridge.vote(words, vectors) if left_out is None else left_out,
     )
 
 
@@ -151,11 +171,10 @@ def describe_candidates(
         rows: see `evidence`.
         answer_counts: how often each candidate is an answer in training, [document, candidate].
     """
-    kinds = (evidence.wording, evidence.vector_answers, evidence.word_answers)
     places = np.repeat(rows, candidates.shape[1]), candidates.ravel()
-    wording, vector_votes, word_votes = (np.asarray(kind[places]).reshape(candidates.shape) for kind in kinds)
+    seen = (np.asarray(kind[places]).reshape(candidates.shape) for kind in evidence.refining)
     rank = 1 + (-scores).argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
-    columns = (scores, cosines, wording, vector_votes, word_votes, np.log1p(answer_counts), np.log(rank))
+    columns = (scores, cosines, *seen, np.log1p(answer_counts), np.log(rank))
     return np.stack(columns, axis=2).astype(np.float32)
 
 

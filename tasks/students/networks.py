@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, normalize
 
-EVIDENCE_WEIGHT = 7.0
-"""Weight of every kind of evidence (0 to 1) at the start, in nats; training hardly moves it."""
+EVIDENCE_WEIGHTS = (7.0, 2.0, 2.0, 2.0)
+"""Weight of each kind of evidence (0 to 1) at the start, in nats; training hardly moves it. Votes together weigh as much as
+wording: more makes the shortlist too sure where training documents are more alike than new ones are to them."""
 
 REFINER_HIDDEN = 64
 
@@ -19,14 +20,14 @@ class Shortlister(nn.Module):
     The document vector is moved by a residual two-layer network that starts at zero; label vectors stay as they are.
     """
 
-    def __init__(self, d_model: int, evidence_count: int, temperature: float, generator: torch.Generator) -> None:
+    def __init__(self, d_model: int, evidence_weights: Sequence[float], temperature: float, generator: torch.Generator) -> None:
         """Draw the weights with `generator`."""
         super().__init__()
         self.widen = nn.Linear(d_model, d_model)
         self.narrow = nn.Linear(d_model, d_model)
         _start((self.widen,), self.narrow, generator)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
-        self.log_weights = nn.Parameter(torch.full((evidence_count,), math.log(EVIDENCE_WEIGHT)))
+        self.log_weights = nn.Parameter(torch.tensor(evidence_weights).log())
 
     def move(self, documents: Tensor) -> Tensor:
         """The document vectors moved to where their labels are, unit vectors [document, d_model]."""

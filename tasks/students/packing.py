@@ -14,7 +14,8 @@ from tasks.students.calibration import Calibration
 from tasks.students.candidates import Student
 from tasks.students.features import EVIDENCE, FEATURES, Memory
 from tasks.students.matrices import Matrix, fill_matrix, sparse
-from tasks.students.networks import Refiner, Shortlister
+from tasks.students.networks import EVIDENCE_WEIGHTS, Refiner, Shortlister
+from tasks.students.ridge import RidgeVotes
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -91,6 +92,9 @@ def pack_student(student: Student, label_uids: Sequence[str]) -> tuple[Arrays, t
         **_pack_matrix("memory.words", memory.words),
         **_pack_matrix("memory.grades", sparse(memory.grades[:, used])),
         **_pack_matrix("memory.answers", sparse(memory.answers[:, used])),
+        "memory.ridge.labels": np.searchsorted(used, memory.ridge.labels).astype(np.int32),
+        "memory.ridge.vectors": memory.ridge.vectors,
+        **_pack_matrix("memory.ridge.words", memory.ridge.words),
     }
     for part, network in (("shortlister", student.shortlister), ("refiner", student.refiner)):
         arrays |= {f"{part}.{name}": tensor.numpy() for name, tensor in network.state_dict().items()}
@@ -106,10 +110,15 @@ def unpack_student(arrays: Arrays, description: StudentDescription, label_uids: 
         label_uids: uid of each label row now.
 
     Raises:
-        StorageError: the arrays are not those of the description.
+        StorageError: the arrays are not those of the description, or the student is of a version with other evidence.
     """
+    if (description.evidence, description.features) != (EVIDENCE, FEATURES):
+        raise StorageError(
+            f"student {description.name}: is of another version, it sees {', '.join(description.evidence)} where this one sees "
+            f"{', '.join(EVIDENCE)}; run `ctd distill` again"
+        )
     random = torch.Generator()
-    shortlister = Shortlister(description.d_model, len(description.evidence), 1.0, random)
+    shortlister = Shortlister(description.d_model, EVIDENCE_WEIGHTS, 1.0, random)
     refiner = Refiner(len(description.features), random)
     try:
         for part, network in (("shortlister", shortlister), ("refiner", refiner)):
@@ -134,7 +143,16 @@ def _unpack_memory(arrays: Arrays, remembered: Sequence[str], label_uids: Sequen
         idf=arrays["memory.idf"].astype(np.float32),
         grades=_unpack_matrix(arrays, "memory.grades", rows, len(label_uids)),
         answers=_unpack_matrix(arrays, "memory.answers", rows, len(label_uids)),
+        ridge=_unpack_ridge(arrays, rows, len(label_uids)),
     )
+
+
+def _unpack_ridge(arrays: Arrays, rows: NDArray[np.int64], label_count: int) -> RidgeVotes:
+    labels = rows[arrays["memory.ridge.labels"].astype(np.int64)]
+    is_known = labels >= 0
+    columns = np.where(is_known, np.cumsum(is_known) - 1, -1)
+    words = _unpack_matrix(arrays, "memory.ridge.words", columns, int(is_known.sum()))
+    return RidgeVotes(labels[is_known], words, arrays["memory.ridge.vectors"].astype(np.float32)[:, is_known], label_count)
 
 
 def _pack_matrix(name: str, matrix: Matrix) -> Arrays:

@@ -17,11 +17,11 @@ from schemas.student_settings import DistillConfig
 from tasks.labels.search import Vectors
 from tasks.labels.time_budget import TimeBudget
 from tasks.students.candidates import Candidates, Student, Texts, candidate_features, join_candidates, list_candidates
-from tasks.students.features import EVIDENCE, FEATURES, Evidence, gather_evidence, remember
+from tasks.students.features import FEATURES, Evidence, gather_evidence, remember
 from tasks.students.losses import listwise_loss, verdict_loss
 from tasks.students.matrices import Matrix, dense_rows
 from tasks.students.methods import Phases
-from tasks.students.networks import Refiner, Shortlister
+from tasks.students.networks import EVIDENCE_WEIGHTS, Refiner, Shortlister
 from tasks.students.supervision import Supervision
 
 FOLDS = 2
@@ -86,8 +86,8 @@ def train_student(
         TrainingError: a loss is not finite, or no step fits in the CPU seconds.
     """
     budget = None if settings.max_cpu_s is None else TimeBudget(settings.max_cpu_s, "distill.max_cpu_s")
-    memory = remember(texts.vectors, texts.counts, supervision.grades, supervision.answers)
-    evidence = gather_evidence(memory, texts.vectors, texts.counts, texts.wording, is_training=True)
+    memory, votes = remember(texts.vectors, texts.counts, supervision.grades, supervision.answers)
+    evidence = gather_evidence(memory, texts.vectors, texts.counts, texts.wording, votes)
     lesson = Lesson(texts, supervision, evidence, label_vectors)
     everything = np.arange(len(texts.vectors))
     if budget is not None:
@@ -114,7 +114,7 @@ def train_shortlister(
     labels, and from the graded shortlist.
     """
     shortlister = Shortlister(
-        lesson.label_vectors.shape[1], len(EVIDENCE), settings.temperature, torch.Generator().manual_seed(seed)
+        lesson.label_vectors.shape[1], EVIDENCE_WEIGHTS, settings.temperature, torch.Generator().manual_seed(seed)
     )
     random = np.random.default_rng(seed)
 

@@ -28,9 +28,9 @@ from tasks.labels.search import Vectors
 from tasks.labels.task import open_embedder, read_labels
 from tasks.students.calibration import Calibration
 from tasks.students.candidates import Student, Texts
-from tasks.students.features import EVIDENCE, FEATURES, count_words, find_wording, remember
+from tasks.students.features import FEATURES, count_words, find_wording, remember
 from tasks.students.matrices import Matrix, empty_matrix, sparse
-from tasks.students.networks import Refiner, Shortlister
+from tasks.students.networks import EVIDENCE_WEIGHTS, Refiner, Shortlister
 from tasks.students.prediction import predict_labels
 from tasks.students.tagging.documents import Columns, Document
 from tasks.students.tagging.rows import LabelNames
@@ -91,8 +91,8 @@ def make_tagger(label_ids: NDArray[np.int32], texts: list[str], train: list[str]
     """A student with a memory as large as the dataset's train split; untrained weights cost what trained ones do."""
     random, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
     shape = (len(train), len(texts))
-    memory = remember(unit(random, len(train)), count_words(train), drawn(random, shape, 8), drawn(random, shape, 3))
-    student = Student(Shortlister(384, len(EVIDENCE), 0.05, generator), Refiner(len(FEATURES), generator), memory)
+    memory, _ = remember(unit(random, len(train)), count_words(train), drawn(random, shape, 8), drawn(random, shape, 3))
+    student = Student(Shortlister(384, EVIDENCE_WEIGHTS, 0.05, generator), Refiner(len(FEATURES), generator), memory)
     calibration = Calibration(
         form="sigmoid", numbers=(1.2, 1.0), fit_document_count=1, held_document_count=1, log_loss_nats=0, error=0,
         error_ci=(0, 0), error_if_perfect=0,

@@ -96,7 +96,7 @@ def list_quickly(shortlister: Shortlister, texts: Texts, evidence: Evidence, lab
     with torch.no_grad():
         moved = shortlister.move(torch.from_numpy(texts.vectors)) * shortlister.log_scale.exp()
         weights = shortlister.log_weights.exp().numpy()
-        kinds = (evidence.wording, evidence.vector_votes, evidence.word_votes)
+        kinds = evidence.listing
         weighted = sparse(
             sum((kind * weight for kind, weight in zip(kinds[1:], weights[1:], strict=True)), kinds[0] * weights[0])
         )

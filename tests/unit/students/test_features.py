@@ -26,7 +26,7 @@ def test_count_words_damps_repetition() -> None:
 
 
 def test_remember_keeps_words_of_several_documents_only() -> None:
-    memory = remember(VECTORS, count_words(TEXTS), labels(0, 0, 1, 2), labels(0, 0, 1, 2))
+    memory, _ = remember(VECTORS, count_words(TEXTS), labels(0, 0, 1, 2), labels(0, 0, 1, 2))
     kept = {int(count_words([word]).indices[0]) for word in ("apple", "pie", "blue", "sea")}
     assert kept <= set(memory.buckets.tolist())
     assert int(count_words(["salt"]).indices[0]) not in memory.buckets
@@ -36,16 +36,18 @@ def test_remember_keeps_words_of_several_documents_only() -> None:
 
 def test_gather_evidence_in_training_lets_no_document_vote_for_itself() -> None:
     own = labels(0, 1, 1, 2)
-    memory = remember(VECTORS, count_words(TEXTS), own, own)
-    seen = gather_evidence(memory, VECTORS, count_words(TEXTS), nothing(4), is_training=True)
+    memory, votes = remember(VECTORS, count_words(TEXTS), own, own)
+    seen = gather_evidence(memory, VECTORS, count_words(TEXTS), nothing(4), votes)
     assert seen.vector_votes[0, 0] == 0
     assert seen.word_votes[0, 0] == 0
     assert seen.word_votes[0, 1] == pytest.approx(1.0)  # only "green apple pie" shares words
+    assert seen.ridge_votes[0, 0] == 0
+    assert seen.ridge_votes[0, 1] > 0.1
 
 
 def test_gather_evidence_of_new_documents_follows_the_nearest() -> None:
     own = labels(0, 1, 1, 2)
-    memory = remember(VECTORS, count_words(TEXTS), own, own)
+    memory, _ = remember(VECTORS, count_words(TEXTS), own, own)
     seen = gather_evidence(memory, VECTORS[:1], count_words(["a blue sea"]), nothing(1))
     weights = np.array([1, 0.8, 0, 0]) ** 4
     np.testing.assert_allclose(seen.vector_votes.toarray()[0], [weights[0], weights[1], 0] / weights.sum(), atol=1e-3)
@@ -53,9 +55,9 @@ def test_gather_evidence_of_new_documents_follows_the_nearest() -> None:
 
 
 def test_gather_evidence_of_a_document_like_no_other_is_empty() -> None:
-    memory = remember(VECTORS[:1], count_words(TEXTS[:1]), labels(0), labels(0))
+    memory, _ = remember(VECTORS[:1], count_words(TEXTS[:1]), labels(0), labels(0))
     seen = gather_evidence(memory, np.array([[0, 1, 0]], np.float32), count_words(["xyzzy"]), nothing(1))
-    assert seen.vector_votes.nnz == seen.word_votes.nnz == 0
+    assert seen.vector_votes.nnz == seen.word_votes.nnz == seen.ridge_votes.nnz == 0
 
 
 def test_find_wording_gives_columns_by_row_of_the_index() -> None:
@@ -67,7 +69,7 @@ def test_find_wording_gives_columns_by_row_of_the_index() -> None:
 
 def test_describe_candidates_ranks_and_looks_up_cells() -> None:
     own = labels(0, 0, 1, 2)
-    memory = remember(VECTORS, count_words(TEXTS), own, own)
+    memory, _ = remember(VECTORS, count_words(TEXTS), own, own)
     evidence = gather_evidence(memory, VECTORS, count_words(TEXTS), own)
     scores = np.array([[-2.0, -1.0]], np.float32)
     candidates, counts = np.array([[1, 0]]), np.array([[1.0, 2.0]], np.float32)
