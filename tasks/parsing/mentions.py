@@ -212,8 +212,9 @@ class KnownLabels:
         """The mentions of a sentence that are of known labels, and any sure ones if wished, by place."""
         kept = [named for named in found if named.identity in self._identities or (takes_sure and named.is_sure)]
         unknown = list(self._unknown(finder, sentence.start, sentence.end)) if self._widths else []
-        if unknown:
-            kept = longest([*(finder.named(start, end, None, True) for start, end in unknown), *kept], sentence)
+        if not unknown:
+            return kept
+        kept = longest([*(finder.named(start, end, None, True) for start, end in unknown), *kept], sentence)
         return sorted(kept, key=lambda named: named.mention.start)
 
     def _unknown(self, finder: MentionFinder, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -244,8 +245,7 @@ def _with_unknown_items(finder: MentionFinder, cut: Sequence[Sentence], found: l
         end = at + 1
         while cut[at].is_item and end < len(cut) and cut[end].is_item:
             end += 1
-        whole = sum(finder.is_whole(sentence, named) for sentence, named in zip(cut[at:end], found[at:end], strict=True))
-        if 2 * whole > end - at > 1:
+        if end - at > 1 and 2 * sum(map(finder.is_whole, cut[at:end], found[at:end])) > end - at:
             found[at:end] = [
                 named or finder.find(sentence._replace(is_listed=True))
                 for sentence, named in zip(cut[at:end], found[at:end], strict=True)

@@ -109,10 +109,12 @@ def _deciding_clauses(text: CueText, whole: Piece) -> list[Piece]:
     first, left = whole.start, list(whole.named)
     decides = decisions if has_comparison(text, whole.start, whole.end) else judgements
     for gap in CLAUSE_BREAK.finditer(text.low, whole.start, whole.end):
+        if left[0].mention.end > gap.start() or left[-1].mention.start < gap.end():
+            continue  # no label on one side
         before = [one for one in left if one.mention.end <= gap.start()]
-        after = [one for one in left if one.mention.start >= gap.end()]
+        after = left[len(before) :]
         is_apart = {one.identity for one in before}.isdisjoint(one.identity for one in after)
-        if not before or not after or not is_apart or len(before) + len(after) < len(left):
+        if not is_apart or after[0].mention.start < gap.end():
             continue
         if decides(text, first, gap.start()) and decides(text, gap.end(), whole.end):
             pieces.append(_piece(text, first, gap.start(), before))
