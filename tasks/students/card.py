@@ -38,8 +38,9 @@ orders the best {shortlist_size}. It learnt from {learnt}.
 ## Use
 `ctd tag FOLDER IN OUT` labels a Parquet, JSONL or CSV file. The label index and the embedder are not in this folder:
 `config.json` names them. `model.safetensors` holds the weights, and a memory of the training documents (vectors, hashed
-words, labels) that votes for labels. It has no weight of its own for a label: labels that are added later are scored too,
-labels that are gone are not. Scores are comparable within one document only, probabilities between documents.
+words, labels) that votes for labels, with weights of words fitted to the labels that it has answers of. The networks have no
+weight of their own for a label: labels that are added later are scored too, labels that are gone are not.
+Scores are comparable within one document only, probabilities between documents.
 
 ## Limits
 It is as good as its supervision: it repeats the teacher's habits and mistakes. Labels that few training documents have, and

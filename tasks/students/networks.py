@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, normalize
 
-EVIDENCE_WEIGHTS = (7.0, 2.0, 2.0, 2.0)
-"""Weight of each kind of evidence (0 to 1) at the start, in nats; training hardly moves it. Votes together weigh as much as
-wording: more makes the shortlist too sure where training documents are more alike than new ones are to them."""
+EVIDENCE_WEIGHTS = (7.0, 7.0, 7.0, 7.0)
+"""Weight of each kind of evidence (0 to 1) at the start, in nats."""
 
 REFINER_HIDDEN = 64
 
