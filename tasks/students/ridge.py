@@ -106,7 +106,7 @@ def _fit_part(words: Matrix, vectors: Vectors, answers: Matrix) -> tuple[RidgeVo
     by_word = sparse(words.T)
     word_parts, vector_parts = [], []
     for start in range(0, len(labels), BLOCK):
-        coefficients = solver @ known[:, start : start + BLOCK].toarray()
+        coefficients = (sparse(known[:, start : start + BLOCK].T) @ solver).T  # the solver is symmetric, few cells are filled
         of_words = by_word @ coefficients
         of_words[np.abs(of_words) < LEAST_WEIGHT] = 0
         word_parts.append(sparse(of_words))
