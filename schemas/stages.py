@@ -102,6 +102,7 @@ STAGES = {
             ("label_index",),
             ("core_train_steps",),
             ("students",),
+            ("labels", "sequences"),
         ),
         Stage(
             "search",
@@ -111,7 +112,7 @@ STAGES = {
             ("label_index",),
             ("core_trials",),
             ("chosen_settings",),
-            ("labels", "trials"),
+            ("labels", "sequences", "trials"),
         ),
         Stage(
             "search-decoder",

@@ -7,8 +7,9 @@ from pydantic import Field, field_validator, model_validator
 
 from schemas.sections import Fraction, Section
 
-Method = Literal["answers", "mechanistic-no-p2", "mechanistic-no-p1", "mechanistic"]
+Method = Literal["answers", "mechanistic-no-p2", "mechanistic-no-p1", "mechanistic", "mechanistic-random-anchors"]
 METHODS: tuple[Method, ...] = ("answers", "mechanistic-no-p2", "mechanistic-no-p1", "mechanistic")
+"""The 2x2 of phases, trained unless said otherwise; the control with random anchors is on request."""
 
 ENCODER_TUNABLE = ("learning_rate", "weight_decay", "temperature", "lambda_p1", "lambda_p2")
 """Settings of encoder students that may differ between methods: what a search chooses."""

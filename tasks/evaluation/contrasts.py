@@ -10,6 +10,9 @@ logger = logging.getLogger(__name__)
 PHASE_PAIRS = (("mechanistic", "mechanistic-no-p1"), ("mechanistic", "mechanistic-no-p2"))
 """What each phase's supervision adds to the other's."""
 
+CONTROL_PAIR = ("mechanistic", "mechanistic-random-anchors")
+"""What it matters which words weigh more; the control is trained on request."""
+
 
 def contrast_pairs(systems: Sequence[str], baseline: str) -> list[tuple[str, str]]:
     """(system, compared against): decoder students among themselves, the others as `_encoder_pairs` says.
@@ -32,7 +35,7 @@ def _encoder_pairs(systems: Sequence[str], baseline: str) -> list[tuple[str, str
     Where a system of a pair is absent, the pair is left out and the log says so.
     """
     wanted = [(system, baseline) for system in systems if system != baseline]
-    wanted += [pair for pair in PHASE_PAIRS if pair not in wanted]
+    wanted += [pair for pair in (*PHASE_PAIRS, CONTROL_PAIR) if pair not in wanted]
     if baseline not in systems:
         logger.warning(
             "contrasts: no predictions of the baseline %r; systems are %s; set evaluate.baseline", baseline, list(systems)

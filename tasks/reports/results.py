@@ -31,9 +31,12 @@ KINDS = {
     "embedding": Kind(*_UNTRAINED, "nearest labels by sentence embedding"),
     "teacher": Kind("teacher", "diamond", "the final labels of its traces, then the rest of its shortlist"),
     "answers": Kind(*_STUDENT, "trained on the teacher's final labels only"),
-    "mechanistic-no-p2": Kind(*_STUDENT, "final labels and phase 1: the teacher's shortlists"),
+    "mechanistic-no-p2": Kind(*_STUDENT, "final labels and phase 1: the teacher's shortlists and the words it goes by"),
     "mechanistic-no-p1": Kind(*_STUDENT, "final labels and phase 2: the teacher's keep and drop steps"),
     "mechanistic": Kind(*_STUDENT, "final labels and both phases"),
+    "mechanistic-random-anchors": Kind(
+        "control", "circle", "both phases, but words drawn at random in place of those it goes by"
+    ),
     "knn-gold": Kind("reference", "triangle", "known targets of the nearest train documents by TF-IDF, without a teacher"),
     "supervised": Kind("reference", "triangle", "the students' architecture trained on the known targets, without a teacher"),
 }

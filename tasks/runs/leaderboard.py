@@ -9,7 +9,8 @@ COLUMNS = (("P", 1), ("P", 5), ("R", 10), ("R", 100), ("nDCG", 5), ("PSP", 1), (
 
 ORDER = (
     "teacher", "lexical", "embedding", "knn-gold",
-    "answers", "mechanistic-no-p2", "mechanistic-no-p1", "mechanistic", "supervised",
+    "answers", "mechanistic-no-p2", "mechanistic-no-p1", "mechanistic", "mechanistic-random-anchors",
+    "supervised",
 )  # fmt: skip
 
 

@@ -5,9 +5,12 @@ from tasks.students.packing import StudentDescription
 
 LEARNT = {
     "answers": "the teacher's final labels, in both parts",
-    "mechanistic-no-p2": "the teacher's final labels, and its graded shortlist in the shortlister (phase 1)",
+    "mechanistic-no-p2": "the teacher's final labels, and its graded shortlist and the words it goes by (phase 1)",
     "mechanistic-no-p1": "the teacher's final labels, and its keep and drop verdicts in the refiner (phase 2)",
-    "mechanistic": "the teacher's final labels, its graded shortlist (phase 1) and its keep and drop verdicts (phase 2)",
+    "mechanistic": "the teacher's final labels, its graded shortlist and the words it goes by (phase 1), and its keep and drop "
+    "verdicts (phase 2)",
+    "mechanistic-random-anchors": "what `mechanistic` learns from, but that other words, drawn at random, weigh more or less: a "
+    "control, not for use",
     "supervised": "known targets of the same documents instead of the teacher's answers; no phases",
 }
 

@@ -11,7 +11,7 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from tasks.labels.lexical import LexicalIndex
 from tasks.labels.search import NO_LABEL, LabelIds, Vectors
 from tasks.students.matrices import Matrix, dense_rows, empty_matrix, fill_matrix, scale_rows, sparse, unit_rows
-from tasks.students.ridge import RidgeVotes, fit_votes
+from tasks.students.ridge import RidgeVotes, fit_each
 
 WORDING_COUNT = 200
 """Labels a document whose wording counts; the others have 0."""
@@ -26,7 +26,7 @@ BLOCK = 256
 Pick = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
 """Columns of so many of the largest numbers of every row."""
 
-EVIDENCE = ("wording", "vector_votes", "word_votes", "ridge_votes")
+EVIDENCE = ("wording", "vector_votes", "word_votes", "ridge_votes", "listed_votes")
 FEATURES = ("log_prob", "cosine", *EVIDENCE, "log_answers", "log_rank")
 
 
@@ -38,6 +38,29 @@ def count_words(texts: Sequence[str]) -> Matrix:
     return counts
 
 
+def mark_words(texts: Sequence[str]) -> Matrix:
+    """1 for each word [text, bucket] in the buckets of `count_words`, pairs of words left out."""
+    hasher = HashingVectorizer(n_features=2**BUCKET_BITS, norm=None, alternate_sign=False, binary=True, dtype=np.float32)
+    return sparse(csr_array(hasher.transform(texts))) if texts else empty_matrix((0, 2**BUCKET_BITS))
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What is remembered of training documents besides how they look; all matrices are [document, label].
+
+    Attributes:
+        grades: what the shortlister learns, 0 to 1.
+        answers: what the refiner learns, 0 or 1.
+        listed: candidates of the teacher's shortlist that are no answers, 0 to 1; empty without phase 1.
+        word_weights: [bucket], by which words count more or less.
+    """
+
+    grades: Matrix
+    answers: Matrix
+    listed: Matrix
+    word_weights: NDArray[np.float32]
+
+
 @dataclass(frozen=True)
 class Memory:
     """The training documents a student remembers: how they look, and what was said about them.
@@ -46,10 +69,11 @@ class Memory:
         vectors: unit vectors [document, d_model], half precision.
         words: unit TF-IDF vectors [document, kept bucket].
         buckets: which buckets of `count_words` are kept.
-        idf: inverse document frequency of the kept buckets.
+        idf: inverse document frequency of the kept buckets, times their weights.
         grades: what the shortlister learnt [document, label], 0 to 1.
         answers: what the refiner learnt [document, label], 0 or 1.
         ridge: votes fitted to the answers.
+        listed: votes fitted to the rest of the teacher's shortlists.
     """
 
     vectors: NDArray[np.float16]
@@ -59,6 +83,7 @@ class Memory:
     grades: Matrix
     answers: Matrix
     ridge: RidgeVotes
+    listed: RidgeVotes
 
     def weigh(self, counts: Matrix) -> Matrix:
         """Unit TF-IDF vectors of texts from their word counts."""
@@ -67,7 +92,10 @@ class Memory:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Sparse matrices [document, label], 0 to 1: of the wording, of votes with grades and with answers, and of fitted votes."""
+    """Sparse matrices [document, label], 0 to 1: of the wording, of votes with grades and with answers, and of fitted votes.
+
+    Fitted votes are of answers, and of labels that were shortlisted and are none.
+    """
 
     wording: Matrix
     vector_votes: Matrix
@@ -75,24 +103,25 @@ class Evidence:
     vector_answers: Matrix
     word_answers: Matrix
     ridge_votes: Matrix
+    listed_votes: Matrix
 
     @property
     def listing(self) -> tuple[Matrix, ...]:
         """What the shortlister sees, in the order of `EVIDENCE`."""
-        return self.wording, self.vector_votes, self.word_votes, self.ridge_votes
+        return self.wording, self.vector_votes, self.word_votes, self.ridge_votes, self.listed_votes
 
     @property
     def refining(self) -> tuple[Matrix, ...]:
         """What the refiner sees, in the same order."""
-        return self.wording, self.vector_answers, self.word_answers, self.ridge_votes
+        return self.wording, self.vector_answers, self.word_answers, self.ridge_votes, self.listed_votes
 
     def rows(self, rows: NDArray[np.int64], columns: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
         """The shortlister's evidence as [kind, document, label] for some documents, and all or some labels."""
         return np.stack([dense_rows(kind, rows, columns) for kind in self.listing])
 
 
-def remember(vectors: Vectors, counts: csr_array, grades: csr_array, answers: Matrix) -> tuple[Memory, Matrix]:
-    """The memory of training documents, and for each the fitted votes of all the others.
+def remember(vectors: Vectors, counts: csr_array, lessons: Lessons) -> tuple[Memory, tuple[Matrix, Matrix]]:
+    """The memory of training documents, and for each the fitted votes of all the others: of answers, and of listed labels.
 
     Words that stand in one document only are not kept.
 
@@ -100,10 +129,11 @@ def remember(vectors: Vectors, counts: csr_array, grades: csr_array, answers: Ma
     """
     frequency = np.bincount(counts.indices, minlength=counts.shape[1])
     buckets = np.flatnonzero(frequency > 1).astype(np.int32)
-    idf = (np.log((1 + counts.shape[0]) / (1 + frequency[buckets])) + 1).astype(np.float32)
+    idf = (np.log((1 + counts.shape[0]) / (1 + frequency[buckets])) + 1).astype(np.float32) * lessons.word_weights[buckets]
     words = unit_rows(sparse(counts[:, buckets].multiply(idf)))
-    ridge, votes = fit_votes(words, vectors, answers)
-    return Memory(vectors.astype(np.float16), words, buckets, idf, grades, answers, ridge), votes
+    (ridge, votes), (listed, listed_votes) = fit_each(words, vectors, (lessons.answers, lessons.listed))
+    memory = Memory(vectors.astype(np.float16), words, buckets, idf, lessons.grades, lessons.answers, ridge, listed)
+    return memory, (votes, listed_votes)
 
 
 def find_wording(lexical: LexicalIndex, label_ids: LabelIds, texts: Sequence[str]) -> Matrix:
@@ -126,7 +156,7 @@ def gather_evidence(
     vectors: Vectors,
     counts: csr_array,
     wording: csr_array,
-    left_out: Matrix | None = None,
+    left_out: tuple[Matrix, Matrix] | None = None,
     pick: Pick = pick_nearest,
 ) -> Evidence:
     """Wording and votes for documents.
@@ -143,13 +173,16 @@ def gather_evidence(
     is_training, words = left_out is not None, memory.weigh(counts)
     near = _neighbours(vectors, memory.vectors.astype(np.float32).T, VECTOR_POWER, is_training, pick)
     alike = _neighbours(words, sparse(memory.words.T), 1, is_training, pick)
+    if left_out is None:
+        left_out = memory.ridge.vote(words, vectors), memory.listed.vote(words, vectors)
     return Evidence(
         wording=wording,
         vector_votes=sparse(near @ memory.grades),
         word_votes=sparse(alike @ memory.grades),
         vector_answers=sparse(near @ memory.answers),
         word_answers=sparse(alike @ memory.answers),
-        ridge_votes=memory.ridge.vote(words, vectors) if left_out is None else left_out,
+        ridge_votes=left_out[0],
+        listed_votes=left_out[1],
     )
 
 

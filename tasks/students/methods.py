@@ -17,6 +17,8 @@ class Phases:
 
     has_p1: bool = False
     has_p2: bool = False
+    has_random_anchors: bool = False
+    """The control of phase 1: words weigh as if the teacher cited others, as frequent."""
 
 
 SUPERVISED = "supervised"
@@ -25,6 +27,7 @@ PHASES = {
     "mechanistic-no-p2": Phases(has_p1=True),
     "mechanistic-no-p1": Phases(has_p2=True),
     "mechanistic": Phases(has_p1=True, has_p2=True),
+    "mechanistic-random-anchors": Phases(has_p1=True, has_p2=True, has_random_anchors=True),
     SUPERVISED: Phases(),
 }
 

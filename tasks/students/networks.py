@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, normalize
 
-EVIDENCE_WEIGHTS = (7.0, 7.0, 7.0, 7.0)
+EVIDENCE_WEIGHTS = (7.0, 7.0, 7.0, 7.0, 7.0)
 """Weight of each kind of evidence (0 to 1) at the start, in nats."""
 
 REFINER_HIDDEN = 64

@@ -84,7 +84,7 @@ def pack_student(student: Student, label_uids: Sequence[str]) -> tuple[Arrays, t
         label_uids: uid of each label row.
     """
     memory = student.memory
-    used = np.unique(np.concatenate([memory.grades.indices, memory.answers.indices]))
+    used = np.unique(np.concatenate([memory.grades.indices, memory.answers.indices, memory.listed.labels]))
     arrays: Arrays = {
         "memory.vectors": memory.vectors,
         "memory.buckets": memory.buckets,
@@ -92,9 +92,8 @@ def pack_student(student: Student, label_uids: Sequence[str]) -> tuple[Arrays, t
         **_pack_matrix("memory.words", memory.words),
         **_pack_matrix("memory.grades", sparse(memory.grades[:, used])),
         **_pack_matrix("memory.answers", sparse(memory.answers[:, used])),
-        "memory.ridge.labels": np.searchsorted(used, memory.ridge.labels).astype(np.int32),
-        "memory.ridge.vectors": memory.ridge.vectors,
-        **_pack_matrix("memory.ridge.words", memory.ridge.words),
+        **_pack_ridge("memory.ridge", memory.ridge, used),
+        **_pack_ridge("memory.listed", memory.listed, used),
     }
     for part, network in (("shortlister", student.shortlister), ("refiner", student.refiner)):
         arrays |= {f"{part}.{name}": tensor.numpy() for name, tensor in network.state_dict().items()}
@@ -143,16 +142,25 @@ def _unpack_memory(arrays: Arrays, remembered: Sequence[str], label_uids: Sequen
         idf=arrays["memory.idf"].astype(np.float32),
         grades=_unpack_matrix(arrays, "memory.grades", rows, len(label_uids)),
         answers=_unpack_matrix(arrays, "memory.answers", rows, len(label_uids)),
-        ridge=_unpack_ridge(arrays, rows, len(label_uids)),
+        ridge=_unpack_ridge(arrays, "memory.ridge", rows, len(label_uids)),
+        listed=_unpack_ridge(arrays, "memory.listed", rows, len(label_uids)),
     )
 
 
-def _unpack_ridge(arrays: Arrays, rows: NDArray[np.int64], label_count: int) -> RidgeVotes:
-    labels = rows[arrays["memory.ridge.labels"].astype(np.int64)]
+def _pack_ridge(name: str, votes: RidgeVotes, used: NDArray[np.int64]) -> Arrays:
+    return {
+        f"{name}.labels": np.searchsorted(used, votes.labels).astype(np.int32),
+        f"{name}.vectors": votes.vectors,
+        **_pack_matrix(f"{name}.words", votes.words),
+    }
+
+
+def _unpack_ridge(arrays: Arrays, name: str, rows: NDArray[np.int64], label_count: int) -> RidgeVotes:
+    labels = rows[arrays[f"{name}.labels"].astype(np.int64)]
     is_known = labels >= 0
     columns = np.where(is_known, np.cumsum(is_known) - 1, -1)
-    words = _unpack_matrix(arrays, "memory.ridge.words", columns, int(is_known.sum()))
-    return RidgeVotes(labels[is_known], words, arrays["memory.ridge.vectors"].astype(np.float32)[:, is_known], label_count)
+    words = _unpack_matrix(arrays, f"{name}.words", columns, int(is_known.sum()))
+    return RidgeVotes(labels[is_known], words, arrays[f"{name}.vectors"].astype(np.float32)[:, is_known], label_count)
 
 
 def _pack_matrix(name: str, matrix: Matrix) -> Arrays:

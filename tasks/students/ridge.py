@@ -5,6 +5,7 @@ sparse weight of each word and a weight of each dimension: a new document is not
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,15 +61,15 @@ class RidgeVotes:
         return sparse(vstack(blocks)) if blocks else empty_matrix((0, self.label_count))
 
 
-def fit_votes(
-    words: Matrix, vectors: Vectors, answers: Matrix, part_documents: int = PART_DOCUMENTS
-) -> tuple[RidgeVotes, Matrix]:
-    """The fitted weights, and for each training document the votes [document, label] of all the others.
+def fit_each(
+    words: Matrix, vectors: Vectors, targets: Sequence[Matrix], part_documents: int = PART_DOCUMENTS
+) -> list[tuple[RidgeVotes, Matrix]]:
+    """For each kind of target the fitted weights, and for each training document the votes [document, label] of all the others.
 
     Args:
         words: unit TF-IDF vectors of the training documents.
         vectors: unit vectors of the same documents.
-        answers: their labels, 0 to 1.
+        targets: of every kind their labels [document, label], 0 to 1; one solve serves all.
         part_documents: see `PART_DOCUMENTS`; which document is in which part is drawn, always alike.
 
     Source: leave-one-out values of kernel ridge regression, Rifkin and Lippert 2007, MIT-CSAIL-TR-2007-025, section 3;
@@ -78,13 +79,20 @@ def fit_votes(
     part_count = max(1, math.ceil(count / part_documents))
     order = np.random.default_rng(0).permutation(count) if part_count > 1 else np.arange(count)
     parts = [np.sort(part) for part in np.array_split(order, part_count)]
-    fits = [_fit_part(sparse(words[part]), vectors[part], sparse(answers[part])) for part in parts]
-    if part_count == 1:
+    fits = [_fit_part(sparse(words[part]), vectors[part], [sparse(kind[part]) for kind in targets]) for part in parts]
+    return [_join_parts([fit[kind] for fit in fits], parts, words, vectors) for kind in range(len(targets))]
+
+
+def _join_parts(
+    fits: list[tuple[RidgeVotes, Matrix]], parts: list[NDArray[np.int64]], words: Matrix, vectors: Vectors
+) -> tuple[RidgeVotes, Matrix]:
+    """The mean of what was fitted in parts; a document's own part votes without it."""
+    if len(parts) == 1:
         return fits[0]
     votes = []
     for place, part in enumerate(parts):
         others = (fit for i, (fit, _) in enumerate(fits) if i != place)
-        votes.append(sum((fit.vote(sparse(words[part]), vectors[part]) for fit in others), fits[place][1]) / part_count)
+        votes.append(sum((fit.vote(sparse(words[part]), vectors[part]) for fit in others), fits[place][1]) / len(parts))
     back = np.argsort(np.concatenate(parts))
     return _average([fit for fit, _ in fits]), sparse(vstack(votes))[back]
 
@@ -99,11 +107,14 @@ def keep_largest(scores: NDArray[np.float32], labels: NDArray[np.int64], label_c
     return fill_matrix(rows, labels[best[is_vote]], np.minimum(found[is_vote], 1), (len(scores), label_count))
 
 
-def _fit_part(words: Matrix, vectors: Vectors, answers: Matrix) -> tuple[RidgeVotes, Matrix]:
-    labels = np.unique(answers.indices).astype(np.int64)
-    known = sparse(answers[:, labels])
-    solver = _invert_kernel(words, vectors)
-    by_word = sparse(words.T)
+def _fit_part(words: Matrix, vectors: Vectors, targets: Sequence[Matrix]) -> list[tuple[RidgeVotes, Matrix]]:
+    solver, by_word = _invert_kernel(words, vectors), sparse(words.T)
+    return [_fit_kind(solver, by_word, vectors, kind) for kind in targets]
+
+
+def _fit_kind(solver: NDArray[np.float32], by_word: Matrix, vectors: Vectors, targets: Matrix) -> tuple[RidgeVotes, Matrix]:
+    labels = np.unique(targets.indices).astype(np.int64)
+    known = sparse(targets[:, labels])
     word_parts, vector_parts = [], []
     for start in range(0, len(labels), BLOCK):
         coefficients = (sparse(known[:, start : start + BLOCK].T) @ solver).T  # the solver is symmetric, few cells are filled
@@ -111,10 +122,10 @@ def _fit_part(words: Matrix, vectors: Vectors, answers: Matrix) -> tuple[RidgeVo
         of_words[np.abs(of_words) < LEAST_WEIGHT] = 0
         word_parts.append(sparse(of_words))
         vector_parts.append(VECTOR_SHARE * (vectors.T @ coefficients))
-    weights = sparse(hstack(word_parts)) if word_parts else empty_matrix((words.shape[1], 0))
+    weights = sparse(hstack(word_parts)) if word_parts else empty_matrix((by_word.shape[0], 0))
     of_vectors = np.concatenate([np.zeros((vectors.shape[1], 0)), *vector_parts], axis=1).astype(np.float32)
-    fit = RidgeVotes(labels, weights, of_vectors, answers.shape[1])
-    return fit, _leave_out(solver, known, labels, answers.shape[1])
+    fit = RidgeVotes(labels, weights, of_vectors, targets.shape[1])
+    return fit, _leave_out(solver, known, labels, targets.shape[1])
 
 
 def _invert_kernel(words: Matrix, vectors: Vectors) -> NDArray[np.float32]:

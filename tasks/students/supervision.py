@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from schemas.errors import TrainingError
+from tasks.students.anchors import Anchors
 from tasks.students.matrices import Matrix, empty_matrix, fill_matrix, filled_rows, sparse, without_cells
 
 NEAR_GRADE = 0.05
@@ -64,6 +65,7 @@ class Supervision:
         grades: 1 for final labels, falling with rank for the rest of the shortlist.
         kept: 1 for labels that a keep step argues for and no drop step against.
         dropped: 1 for labels that a drop step argues against and no keep step for.
+        anchors: words that its verdicts cite; null for a method that is not told.
     """
 
     document_ids: tuple[str, ...]
@@ -71,6 +73,14 @@ class Supervision:
     grades: Matrix
     kept: Matrix
     dropped: Matrix
+    anchors: Anchors | None = None
+
+    @property
+    def listed(self) -> Matrix:
+        """Candidates that are no answers: 1 for the best of a document, each further one 0.8 of the one before it."""
+        others = without_cells(self.grades, self.answers)
+        others.data /= np.float32(NEAR_GRADE)
+        return others
 
     @property
     def has_verdicts(self) -> NDArray[np.bool_]:
@@ -79,12 +89,23 @@ class Supervision:
 
     def take(self, rows: NDArray[np.int64]) -> "Supervision":
         """The same of some documents, in the order of `rows`."""
-        matrices = (self.answers, self.grades, self.kept, self.dropped)
-        return Supervision(tuple(self.document_ids[i] for i in rows), *(matrix[rows] for matrix in matrices))
+        return Supervision(
+            tuple(self.document_ids[i] for i in rows),
+            self.answers[rows],
+            self.grades[rows],
+            self.kept[rows],
+            self.dropped[rows],
+            self.anchors and self.anchors.take(rows),
+        )
 
 
 def read_supervision(
-    pairs: Pairs, barred: Matrix, answers: pl.DataFrame, shortlist: pl.DataFrame, steps: pl.DataFrame
+    pairs: Pairs,
+    barred: Matrix,
+    answers: pl.DataFrame,
+    shortlist: pl.DataFrame,
+    steps: pl.DataFrame,
+    anchors: Anchors | None = None,
 ) -> Supervision:
     """The teacher's supervision of all documents of `pairs`; a document without a usable trace has empty rows.
 
@@ -94,6 +115,7 @@ def read_supervision(
         answers: rows of `core_answers`.
         shortlist: rows of `core_shortlist`.
         steps: rows of `core_steps`.
+        anchors: of the same documents.
     """
     finals = without_cells(pairs.matrix(answers.drop_nulls("label_id")), barred)
     graded = without_cells(pairs.matrix(grade_candidates(answers, shortlist), "grade"), barred)
@@ -107,6 +129,7 @@ def read_supervision(
         sparse(graded.maximum(finals)),
         without_cells(kept_matrix, both),
         without_cells(dropped_matrix, both),
+        anchors,
     )
 
 
@@ -134,13 +157,14 @@ def gold_supervision(pairs: Pairs, barred: Matrix, relevance: pl.DataFrame) -> S
 
 
 def without_phases(supervision: Supervision, has_p1: bool, has_p2: bool) -> Supervision:
-    """The supervision less what a method does not see: grades without phase 1, verdicts without phase 2."""
+    """The supervision less what a method does not see: grades and anchors without phase 1, verdicts without phase 2."""
     empty = empty_matrix(supervision.answers.shape)
     return replace(
         supervision,
         grades=supervision.grades if has_p1 else supervision.answers,
         kept=supervision.kept if has_p2 else empty,
         dropped=supervision.dropped if has_p2 else empty,
+        anchors=supervision.anchors if has_p1 else None,
     )
 
 

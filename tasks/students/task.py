@@ -25,6 +25,7 @@ from tasks.labels.progress import log_progress
 from tasks.labels.search import LabelIds, Ranking, Vectors
 from tasks.labels.task import open_embedder, open_label_index, refer_to_index
 from tasks.labels.threads import one_thread_each
+from tasks.students.anchors import read_anchors
 from tasks.students.calibration import calibrate
 from tasks.students.candidates import Texts
 from tasks.students.card import write_card
@@ -76,6 +77,8 @@ class Material:
     label_ids: LabelIds
     label_vectors: Vectors
     label_uids: list[str]
+    label_names: dict[int, str]
+    document_texts: list[str]
 
 
 @dataclass(frozen=True)
@@ -170,16 +173,19 @@ def read_material(run: RunRef, inputs: StageInputs, documents: pl.DataFrame, emb
         label_ids=index.label_ids,
         label_vectors=np.array(index.vectors, dtype=np.float32),  # a copy: torch takes no read-only memory map
         label_uids=labels["label_uid"].to_list(),
+        label_names=dict(labels.select("label_id", "label_name").iter_rows()),
+        document_texts=texts,
     )
 
 
 def read_teacher(material: Material, inputs: StageInputs) -> Supervision:
-    """What the teacher answered, shortlisted, kept and dropped, in the order of `material`."""
+    """What the teacher answered, shortlisted, kept, dropped and cited, in the order of `material`."""
     traces = read_table(inputs.tables["core_traces"], ["trace_id", "variant", "sample_index"])
     answers, shortlist, steps = (
         of_whole_traces(read_table(inputs.tables[f"core_{name}"]), traces) for name in ("answers", "shortlist", "steps")
     )
-    return read_supervision(material.pairs, material.texts.barred, answers, shortlist, steps)
+    anchors = read_anchors(material.pairs.document_ids, material.document_texts, material.label_names, steps)
+    return read_supervision(material.pairs, material.texts.barred, answers, shortlist, steps, anchors)
 
 
 def make_students(room: Workroom, material: Material, plans: Sequence[Plan]) -> int:

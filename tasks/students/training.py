@@ -18,7 +18,7 @@ from schemas.student_settings import DistillConfig
 from tasks.labels.search import Vectors
 from tasks.labels.time_budget import TimeBudget
 from tasks.students.candidates import Candidates, Student, Texts, candidate_features, join_candidates, list_candidates
-from tasks.students.features import FEATURES, Evidence, gather_evidence, remember
+from tasks.students.features import FEATURES, Evidence, Lessons, gather_evidence, remember
 from tasks.students.losses import listwise_loss, verdict_loss
 from tasks.students.matrices import Matrix, dense_rows
 from tasks.students.methods import Phases
@@ -91,7 +91,7 @@ def train_student(
         TrainingError: a loss is not finite, or no step fits in the CPU seconds.
     """
     budget = None if settings.max_cpu_s is None else TimeBudget(settings.max_cpu_s, "distill.max_cpu_s")
-    memory, votes = remember(texts.vectors, texts.counts, supervision.grades, supervision.answers)
+    memory, votes = remember(texts.vectors, texts.counts, draw_lessons(supervision, phases, seed, texts.counts.shape[1]))
     evidence = gather_evidence(memory, texts.vectors, texts.counts, texts.wording, votes)
     lesson = Lesson(texts, supervision, evidence, label_vectors)
     everything = np.arange(len(texts.vectors))
@@ -108,6 +108,15 @@ def train_student(
         refiner_steps = budget.steps(lambda count: train_refiner(lesson, candidates, features, count, settings, phases, seed))
     refiner, more = train_refiner(lesson, candidates, features, refiner_steps, settings, phases, seed)
     return Student(shortlister, refiner, memory), steps + more
+
+
+def draw_lessons(supervision: Supervision, phases: Phases, seed: int, bucket_count: int) -> Lessons:
+    """What a student remembers of its training documents; the seed draws anchors for the control that has them at random."""
+    weights = np.ones(bucket_count, np.float32)
+    if supervision.anchors is not None:
+        drawn = supervision.anchors.drawn_weights(np.random.default_rng(seed)) if phases.has_random_anchors else None
+        weights = supervision.anchors.weights() if drawn is None else drawn
+    return Lessons(supervision.grades, supervision.answers, supervision.listed, weights)
 
 
 def train_shortlister(

@@ -32,7 +32,7 @@ from warehouse.trial_store import TrialStore, open_trials, trial_name
 logger = logging.getLogger(__name__)
 
 Lines = list[tuple[str, str]]
-CODE = ("tasks.students", "tasks.trials", "tasks.labels", "schemas")
+CODE = ("tasks.students", "tasks.trials", "tasks.labels", "tasks.sequences", "schemas")
 NOT_SHARED = {"methods", "seeds", "has_supervised_reference", "overrides"}
 
 

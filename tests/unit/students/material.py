@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 
 from tasks.labels.search import Vectors
+from tasks.students.anchors import read_anchors
 from tasks.students.candidates import Texts
 from tasks.students.features import count_words
 from tasks.students.matrices import empty_matrix, fill_matrix
@@ -12,6 +13,7 @@ from tasks.students.supervision import Pairs, Supervision, read_supervision
 LABEL_COUNT = 12
 DOCUMENT_COUNT = 30
 D_MODEL = 8
+WORDS = [f"topic{i % 5} filler{i % 3}" for i in range(DOCUMENT_COUNT)]
 
 
 def unit(vectors: Vectors) -> Vectors:
@@ -34,9 +36,8 @@ def texts() -> Texts:
     """Document i is near its label; label 11 is to be left out of document 0."""
     noise = np.random.default_rng(8).standard_normal((DOCUMENT_COUNT, D_MODEL)).astype(np.float32)
     vectors = unit(label_vectors()[[answer_of(i) for i in range(DOCUMENT_COUNT)]] + 0.8 * unit(noise))
-    words = [f"topic{i % 5} filler{i % 3}" for i in range(DOCUMENT_COUNT)]
     barred = fill_matrix(np.array([0]), np.array([11]), np.ones(1, np.float32), (DOCUMENT_COUNT, LABEL_COUNT))
-    return Texts(vectors, count_words(words), empty_matrix((DOCUMENT_COUNT, LABEL_COUNT)), barred)
+    return Texts(vectors, count_words(WORDS), empty_matrix((DOCUMENT_COUNT, LABEL_COUNT)), barred)
 
 
 def ranked(labels: list[list[int]]) -> pl.DataFrame:
@@ -54,4 +55,8 @@ def supervision() -> Supervision:
         schema={"document_id": pl.String, "verdict": pl.String, "target_label_id": pl.Int32, "near_miss_label_id": pl.Int32},
         orient="row",
     )
-    return read_supervision(pairs(), texts().barred, ranked(answers), ranked(shortlist), steps)
+    told = steps.with_columns(
+        step_text=pl.format('the word "topic{}" tells', pl.col("document_id").str.slice(1).cast(pl.Int32) % 5 % 3)
+    )
+    anchors = read_anchors(pairs().document_ids, WORDS, {}, told)
+    return read_supervision(pairs(), texts().barred, ranked(answers), ranked(shortlist), steps, anchors)

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -6,6 +7,7 @@ import pytest
 
 from schemas.errors import TrainingError
 from schemas.selections import of_whole_traces
+from tasks.students.anchors import read_anchors
 from tasks.students.matrices import empty_matrix
 from tasks.students.supervision import (
     DECAY,
@@ -96,6 +98,24 @@ def test_without_phases_hides_grades_and_verdicts() -> None:
     seen = without_phases(read(), has_p1=False, has_p2=False)
     np.testing.assert_array_equal(seen.grades.toarray(), seen.answers.toarray())
     assert seen.kept.nnz == seen.dropped.nnz == 0
+
+
+def test_listed_are_candidates_that_are_no_answers() -> None:
+    np.testing.assert_allclose(read().listed.toarray()[0], [1, 0, 0, DECAY], rtol=1e-6)
+    assert without_phases(read(), has_p1=False, has_p2=True).listed.nnz == 0
+
+
+def test_without_phases_hides_anchors_of_phase_1() -> None:
+    told = replace(read(), anchors=read_anchors(PAIRS.document_ids, ["red sea", "sea", "salt"], {}, steps_citing()))
+    assert without_phases(told, has_p1=True, has_p2=False).anchors is told.anchors
+    assert without_phases(told, has_p1=False, has_p2=True).anchors is None
+    taken = told.take(np.array([1])).anchors
+    assert taken is not None
+    assert taken.held.shape[0] == 1
+
+
+def steps_citing() -> pl.DataFrame:
+    return verdicts().with_columns(step_text=pl.lit('it fits: "sea"'))
 
 
 def test_gold_supervision_takes_known_targets_only() -> None:

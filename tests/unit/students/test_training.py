@@ -93,6 +93,18 @@ def test_train_student_phase_two_moves_the_refiner_only() -> None:
     assert differ(train("mechanistic-no-p1")[0], train("answers")[0], "refiner")
 
 
+def test_train_student_weighs_the_words_the_teacher_goes_by_in_phase_one() -> None:
+    plain, told, drawn = (train(method)[0].memory.idf for method in ("answers", "mechanistic", "mechanistic-random-anchors"))
+    assert (train("mechanistic-no-p1")[0].memory.idf == plain).all()
+    assert (told != plain).any()
+    assert (drawn != told).any()
+
+
+def test_train_student_lists_what_the_teacher_listed_in_phase_one_only() -> None:
+    assert len(train("mechanistic")[0].memory.listed.labels)
+    assert not len(train("mechanistic-no-p1")[0].memory.listed.labels)
+
+
 def test_train_student_logs_the_terms_and_their_weighted_sum() -> None:
     losses = {(s.component, s.train_step, s.loss_name): s.loss_nats for s in train("mechanistic")[1]}
     assert {step for part, step, _ in losses if part == "shortlister"} == {0, 10, 11}
