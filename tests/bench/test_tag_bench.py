@@ -1,6 +1,7 @@
 """CPU of tagging beside that of its embedder alone, on the same documents in one run, at 63,436 labels; memory of a long file.
 
-Texts of labels and documents are real, as wording costs what words cost; vectors of labels and of remembered documents are drawn.
+Texts of labels and documents are real, as wording costs what words cost, and so are the labels that are remembered of train
+documents: known targets for answers, those of two other documents for the rest of a shortlist. Vectors are drawn.
 `-s` shows the figures, `results/tag.json` keeps them. `CTD_BENCH_DATA` is the folder of the datasets.
 """
 
@@ -28,10 +29,11 @@ from tasks.labels.search import Vectors
 from tasks.labels.task import open_embedder, read_labels
 from tasks.students.calibration import Calibration
 from tasks.students.candidates import Student, Texts
-from tasks.students.features import FEATURES, count_words, find_wording, remember
-from tasks.students.matrices import Matrix, empty_matrix, sparse
+from tasks.students.features import FEATURES, Lessons, count_words, find_wording, remember
+from tasks.students.matrices import Matrix, empty_matrix, sparse, without_cells
 from tasks.students.networks import EVIDENCE_WEIGHTS, Refiner, Shortlister
 from tasks.students.prediction import predict_labels
+from tasks.students.supervision import Pairs, gold_supervision
 from tasks.students.tagging.documents import Columns, Document
 from tasks.students.tagging.rows import LabelNames
 from tasks.students.tagging.tagger import Tagger
@@ -77,21 +79,14 @@ def unit(random: np.random.Generator, count: int) -> Vectors:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
 
 
-def drawn(random: np.random.Generator, shape: tuple[int, int], a_row: int) -> Matrix:
-    from scipy.sparse import csr_array
-
-    columns = random.integers(0, shape[1], shape[0] * a_row)
-    cells = (np.ones(len(columns), np.float32), (np.repeat(np.arange(shape[0]), a_row), columns))
-    matrix = sparse(csr_array(cells, shape=shape))
-    matrix.data[:] = 1
-    return matrix
-
-
-def make_tagger(label_ids: NDArray[np.int32], texts: list[str], train: list[str]) -> Tagger:
+def make_tagger(label_ids: NDArray[np.int32], texts: list[str], train: list[str], answers: Matrix) -> Tagger:
     """A student with a memory as large as the dataset's train split; untrained weights cost what trained ones do."""
     random, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
-    shape = (len(train), len(texts))
-    memory, _ = remember(unit(random, len(train)), count_words(train), drawn(random, shape, 8), drawn(random, shape, 3))
+    others = (sparse(answers[np.roll(np.arange(len(train)), shift)]) for shift in (1, 2))
+    listed = without_cells(sparse(sum(others, empty_matrix(answers.shape))), answers)
+    counts = count_words(train)
+    lessons = Lessons(sparse(answers.maximum(listed)), answers, listed, np.ones(counts.shape[1], np.float32))
+    memory, _ = remember(unit(random, len(train)), counts, lessons)
     student = Student(Shortlister(384, EVIDENCE_WEIGHTS, 0.05, generator), Refiner(len(FEATURES), generator), memory)
     calibration = Calibration(
         form="sigmoid", numbers=(1.2, 1.0), fit_document_count=1, held_document_count=1, log_loss_nats=0, error=0,
@@ -145,7 +140,10 @@ def test_tagging_costs_little_more_than_its_embedder(tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     began = time.process_time()
-    tagger = make_tagger(labels.label_ids, labels.texts, documents.filter(pl.col("split") == "train")["document_text"].to_list())
+    train = documents.filter(pl.col("split") == "train")
+    pairs = Pairs(tuple(train["document_id"]), labels.label_ids)
+    gold = gold_supervision(pairs, empty_matrix(pairs.shape), read_table(tables["core_relevance"]))
+    tagger = make_tagger(labels.label_ids, labels.texts, train["document_text"].to_list(), gold.answers)
     warm = test["document_text"].to_list()[:16]
     tagger.tag([str(i) for i in range(16)], warm, unit(np.random.default_rng(1), 16))
     start_s = time.process_time() - began

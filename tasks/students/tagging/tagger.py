@@ -1,7 +1,7 @@
 """A student at work: documents in, rows of the output out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,10 +15,11 @@ from tasks.labels.lexical import LexicalIndex
 from tasks.labels.search import LabelIds, Ranking, Vectors
 from tasks.students.calibration import Calibration
 from tasks.students.candidates import Student, Texts
-from tasks.students.features import count_words, gather_evidence
+from tasks.students.features import Memory, count_words, gather_evidence
 from tasks.students.matrices import Matrix, fill_matrix
 from tasks.students.prediction import refine_candidates
 from tasks.students.tagging.listing import list_quickly, open_wording, pick_quickly
+from tasks.students.tagging.quick_votes import quicken
 from tasks.students.tagging.rows import tag_rows
 
 
@@ -63,6 +64,11 @@ class Tagger:
         return open_wording(self.lexical)
 
     @cached_property
+    def _memory(self) -> Memory:
+        memory = self.student.memory
+        return replace(memory, ridge=quicken(memory.ridge), listed=quicken(memory.listed))
+
+    @cached_property
     def _labels(self) -> Tensor:
         return torch.from_numpy(self.label_vectors)
 
@@ -81,7 +87,7 @@ class Tagger:
         """The student's whole shortlist of every document, in the refiner's order."""
         student, size = self.student, self.shortlist_size
         seen = Texts(vectors, count_words(texts), self._wording(texts), self._barred(document_ids, texts))
-        evidence = gather_evidence(student.memory, seen.vectors, seen.counts, seen.wording, pick=pick_quickly)
+        evidence = gather_evidence(self._memory, seen.vectors, seen.counts, seen.wording, pick=pick_quickly)
         found = list_quickly(student.shortlister, seen, evidence, self._labels, size)
         return refine_candidates(student, seen, evidence, found, self.label_ids, self.label_vectors, size, size)
 

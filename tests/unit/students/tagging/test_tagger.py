@@ -14,7 +14,9 @@ from tasks.students.candidates import Student, Texts, list_candidates
 from tasks.students.features import count_words, find_wording, gather_evidence
 from tasks.students.methods import PHASES
 from tasks.students.prediction import predict_labels
+from tasks.students.ridge import RidgeVotes
 from tasks.students.tagging.listing import list_quickly, open_wording
+from tasks.students.tagging.quick_votes import quicken
 from tasks.students.tagging.rows import TAG_SCHEMA, LabelNames, tag_rows
 from tasks.students.tagging.tagger import LeftOut, Tagger
 from tasks.students.tagging.vectors import PassingStore
@@ -77,6 +79,26 @@ def test_list_quickly_lists_what_list_candidates_lists(student: Student) -> None
     assert not quick.is_candidate.all()  # a pair is left out
     np.testing.assert_array_equal(quick.labels[quick.is_candidate], slow.labels[slow.is_candidate])
     np.testing.assert_allclose(quick.log_probs[quick.is_candidate], slow.log_probs[slow.is_candidate], atol=1e-5)
+
+
+def test_quick_votes_are_the_votes(student: Student) -> None:
+    seen, memory = texts(), student.memory
+    words = memory.weigh(seen.counts)
+    for votes in (memory.ridge, memory.listed):
+        quick, slow = quicken(votes).vote(words, seen.vectors), votes.vote(words, seen.vectors)
+        assert slow.nnz > 0
+        np.testing.assert_allclose(quick.toarray(), slow.toarray(), atol=1e-6)
+
+
+def test_quick_votes_of_no_label_are_none(student: Student) -> None:
+    memory = student.memory
+    none = RidgeVotes(memory.ridge.labels[:0], memory.ridge.words[:, :0], memory.ridge.vectors[:, :0], material.LABEL_COUNT)
+    assert quicken(none).vote(memory.weigh(texts().counts), texts().vectors).nnz == 0
+
+
+def test_quicken_without_mkl_leaves_votes_as_they_are(student: Student, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: False)
+    assert quicken(student.memory.ridge) is student.memory.ridge
 
 
 def test_shortlists_are_those_of_the_evaluation(tagger: Tagger, student: Student) -> None:
