@@ -75,7 +75,7 @@ def read_anchors(document_ids: Sequence[str], texts: Sequence[str], names: Mappi
     rows = {document_id: row for row, document_id in enumerate(document_ids)}
     words = [{word.text for word in find_words(text)} for text in texts]
     cited: list[tuple[int, str]] = []
-    judging = steps.filter(pl.col("verdict") != "none")
+    judging = steps.filter(pl.col("verdict") != "none").drop_nulls("step_text")
     columns = ("document_id", "step_text", "target_label_id", "near_miss_label_id")
     for document_id, step_text, *labels in judging.select(columns).iter_rows():
         row = rows.get(document_id)

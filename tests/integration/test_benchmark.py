@@ -1,10 +1,11 @@
 """What the benchmark is made of: its settings, slices, steps and page; its runs are the stages', tested on their own."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from schemas.student_settings import DECODER_METHODS, METHODS
+from schemas.student_settings import DECODER_METHODS, Method
 from tasks.datasets.task import ingest_dataset
 from tasks.runs.task import load_config
 from tests.bench.benchmark import slices
@@ -23,7 +24,7 @@ ROW = {"ci_low": 0.1, "ci_high": 0.3, "document_count": 40, "seed_count": 5}
 def test_settings_ask_for_every_method_and_five_seeds(dataset: Dataset) -> None:
     config = load_config(dataset.name, str(SETTINGS / f"{dataset.name}.yaml"), [])
     assert set(config.decoder_students.methods) == set(DECODER_METHODS)
-    assert set(config.distill.methods) == set(METHODS)
+    assert set(config.distill.methods) == set(get_args(Method))
     assert len(config.distill.seeds) == len(config.decoder_students.seeds) == 5
     assert config.teacher.variants == ("both",)
 
