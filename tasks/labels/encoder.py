@@ -1,4 +1,8 @@
-"""A folder of a sentence embedder made a function of texts: sentence-transformers' own folders, and plain encoders."""
+"""A folder of a sentence embedder made a function of texts: sentence-transformers' own folders, and plain encoders.
+
+On a CPU batches are encoded side by side, a thread each: products of many columns and few rows are summed in another order by two
+threads than by one, so vectors would hang on how many there are.
+"""
 
 import json
 import logging
@@ -12,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import ConfigError
+from tasks.labels.threads import one_thread_each
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -32,7 +37,7 @@ TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.mo
 
 @dataclass(frozen=True)
 class Encoder:
-    """`encode`: unit vectors of texts; `lengths`: tokens of each, cut as `encode` cuts them."""
+    """`encode`: unit vectors of texts, batches of them in their order; `lengths`: tokens of each, cut as `encode` cuts them."""
 
     encode: Callable[[list[str]], Vectors]
     lengths: Callable[[list[str]], Lengths]
@@ -89,11 +94,17 @@ def load_encoder(model: str, token_count: int, batch_size: int, precision: Preci
     if precision == "bfloat16":
         loaded.bfloat16()
 
-    def encode(texts: list[str]) -> Vectors:
+    def encode_batch(texts: list[str]) -> Vectors:
         out = loaded.encode(
             texts, batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True
         )
-        vectors = np.asarray(out, dtype=np.float32)
+        return np.asarray(out, dtype=np.float32)
+
+    def encode(texts: list[str]) -> Vectors:
+        loaded.preprocess(texts[:1])  # sets how the tokenizer pads and cuts, which no thread may do while another one reads
+        batches = [texts[start : start + batch_size] for start in range(0, len(texts), batch_size)]
+        with one_thread_each(loaded.device.type == "cpu") as pool:
+            vectors = np.concatenate(list(pool.map(encode_batch, batches)))
         if precision == "bfloat16":  # rounded to bfloat16 they are not quite of length 1
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors

@@ -12,7 +12,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling, StaticEm
 from transformers import BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from schemas.errors import ConfigError
-from tasks.labels.encoder import Precision, load_encoder, model_location
+from tasks.labels.encoder import PACKAGED, Precision, load_encoder, model_location
 from tests.support.tiny_encoders import POSITIONS, WIDTH, WORDS, save_bert, save_tokenizer, token_vectors, word_tokenizer
 
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
@@ -74,6 +74,36 @@ def test_texts_are_cut_to_the_tokens_asked_for_and_lengths_say_so(
     assert np.allclose(long, cut, atol=1e-6)
     assert not np.allclose(long, short, atol=1e-3)
     assert encoder.lengths(["a b c text text text", "a b"]).tolist() == [5, 4]
+
+
+def test_vectors_do_not_hang_on_the_number_of_threads() -> None:
+    encoder = load_encoder(PACKAGED, 32, 16)
+    texts = [f"hosting plain{chr(97 + number % 26)}" for number in range(40)]
+    count, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(encoder.encode(texts))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(count)
+    assert all(np.array_equal(one, found[0]) for one in found[1:])
+
+
+def test_batches_side_by_side_come_out_in_order(
+    plain: tuple[Path, BertModel, PreTrainedTokenizerFast],
+) -> None:
+    encoder = load_encoder(str(plain[0]), 8, 2)
+    texts = [" ".join(WORDS[4 + number // 5**place % 5] for place in range(number % 6 + 1)) for number in range(200)]
+    count = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        for _ in range(5):
+            encoder.lengths(texts)  # leaves the tokenizer without padding
+            found = encoder.encode(texts)
+    finally:
+        torch.set_num_threads(count)
+    assert np.allclose(found, np.concatenate([encoder.encode([text]) for text in texts]), atol=1e-6)
 
 
 def test_an_embedder_that_only_looks_words_up_is_cut_as_well(tmp_path: Path) -> None:
