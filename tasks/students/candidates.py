@@ -6,17 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from tasks.labels.search import NO_LABEL, Vectors, top_scores
+from tasks.labels.search import Vectors
 from tasks.students.features import BLOCK, Evidence, Memory, describe_candidates
-from tasks.students.matrices import Matrix, dense_rows
+from tasks.students.matrices import Cells, Matrix, add_weighted, dense_rows, filled_cells
 from tasks.students.networks import Refiner, Shortlister
 
 BLOCK_CELLS = 2**24
 """Cells of a block of scores: a block takes some hundred MB, however many labels there are."""
 
 BOOST = 1e6
-"""Added to the score of a label that must be on the list; above any log-probability."""
+"""Added to the score of a label that must be on the list; far above any score."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,9 @@ def list_candidates(
     count: int,
     forced: Matrix | None = None,
 ) -> Candidates:
-    """The `count` best labels of the documents `rows`; scores of all labels are computed, block by block.
+    """The `count` best labels of the documents `rows`, ties by label row; all labels are scored, block by block.
+
+    Evidence is nearly everywhere 0, so it is added where it is not: the scores of `Shortlister.forward` but for the last bits.
 
     Args:
         shortlister: scores all labels.
@@ -96,20 +99,23 @@ def list_candidates(
         label_vectors: unit vectors [label, d_model].
         rows: which documents.
         count: candidates a document.
-        forced: labels [document of `texts`, label] that are on the list whatever their score.
+        forced: labels [document of `texts`, label] that are on the list whatever their score, before all others.
     """
-    labels = torch.from_numpy(label_vectors)
+    labels, size = torch.from_numpy(label_vectors), max(1, min(BLOCK, BLOCK_CELLS // len(label_vectors)))
+    block = torch.empty(min(size, len(rows)), len(labels))
     parts = []
-    size = max(1, min(BLOCK, BLOCK_CELLS // len(label_vectors)))
     with torch.no_grad():
+        weights = shortlister.log_weights.exp().numpy()
         for start in range(0, len(rows), size):
-            block = rows[start : start + size]
-            scores = shortlister(
-                torch.from_numpy(texts.vectors[block]), labels, torch.from_numpy(evidence.rows(block))
-            ).masked_fill(torch.from_numpy(dense_rows(texts.barred, block) > 0), float("-inf"))
-            log_probs = torch.log_softmax(scores, dim=1).numpy()
-            wanted = log_probs if forced is None else log_probs + BOOST * dense_rows(forced, block)
-            parts.append(_best(log_probs, wanted, min(count, len(label_vectors))))
+            chosen = rows[start : start + size]
+            moved = shortlister.move(torch.from_numpy(texts.vectors[chosen])) * shortlister.log_scale.exp()
+            scores = torch.mm(moved, labels.T, out=block[: len(chosen)])
+            weighted = add_weighted([kind[chosen] for kind in evidence.listing], weights)
+            cells = scores.numpy()
+            cells[filled_cells(weighted)] += weighted.data
+            cells[filled_cells(texts.barred[chosen])] = -np.inf
+            wanted = None if forced is None else filled_cells(forced[chosen])
+            parts.append(_best(scores, wanted, min(count, len(labels))))
     return join_candidates(parts)
 
 
@@ -153,10 +159,19 @@ def candidate_features(
     return np.concatenate(parts)
 
 
-def _best(log_probs: NDArray[np.float32], wanted: NDArray[np.float32], count: int) -> Candidates:
-    width = log_probs.shape[1]
-    ranking = top_scores(wanted, np.arange(width, dtype=np.int32), count)
-    is_candidate = ranking.label_ids != NO_LABEL
-    labels = np.maximum(ranking.label_ids, 0).astype(np.int64)
-    found = np.where(is_candidate, np.take_along_axis(log_probs, labels, 1), 0)
-    return Candidates(labels, found.astype(np.float32), is_candidate)
+def _best(scores: Tensor, wanted: Cells | None, count: int) -> Candidates:
+    """The best labels of every row of scores, those at the cells `wanted` before the others; `scores` is written to."""
+    total, cells = torch.logsumexp(scores, dim=1, keepdim=True).numpy(), scores.numpy()
+    known = None if wanted is None else cells[wanted]
+    if wanted is not None:
+        cells[wanted] += BOOST
+    labels = torch.topk(scores, count, dim=1, sorted=False).indices.numpy()
+    is_other = np.take_along_axis(cells, labels, 1) < BOOST / 2
+    if wanted is not None:
+        cells[wanted] = known
+    log_probs = np.take_along_axis(cells, labels, 1) - total
+    order = np.lexsort((labels, -log_probs, is_other), axis=1)
+    found = np.take_along_axis(log_probs, order, 1)
+    is_candidate = np.isfinite(found)
+    listed = np.where(is_candidate, np.take_along_axis(labels, order, 1), 0)
+    return Candidates(listed, np.where(is_candidate, found, 0).astype(np.float32), is_candidate)

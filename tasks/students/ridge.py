@@ -14,7 +14,7 @@ from scipy.linalg import inv
 from scipy.sparse import hstack, vstack
 
 from tasks.labels.search import Vectors
-from tasks.students.matrices import Matrix, empty_matrix, fill_matrix, sparse
+from tasks.students.matrices import Matrix, empty_matrix, fill_matrix, keep_above, sparse
 
 PENALTY = 1.0
 """Added to the kernel's diagonal, which is 1.5 (development: of .1, .3, 1 and 3 the best at the head of the list)."""
@@ -118,9 +118,7 @@ def _fit_kind(solver: NDArray[np.float32], by_word: Matrix, vectors: Vectors, ta
     word_parts, vector_parts = [], []
     for start in range(0, len(labels), BLOCK):
         coefficients = (sparse(known[:, start : start + BLOCK].T) @ solver).T  # the solver is symmetric, few cells are filled
-        of_words = by_word @ coefficients
-        of_words[np.abs(of_words) < LEAST_WEIGHT] = 0
-        word_parts.append(sparse(of_words))
+        word_parts.append(keep_above(by_word @ coefficients, LEAST_WEIGHT))
         vector_parts.append(VECTOR_SHARE * (vectors.T @ coefficients))
     weights = sparse(hstack(word_parts)) if word_parts else empty_matrix((by_word.shape[0], 0))
     of_vectors = np.concatenate([np.zeros((vectors.shape[1], 0)), *vector_parts], axis=1).astype(np.float32)

@@ -1,6 +1,6 @@
-"""What makes tagging quick where labels are many: the same wording and shortlists, by matrix products with few passes over them.
+"""What makes tagging quick where labels are many: the same wording, by matrix products with few passes over them.
 
-`find_wording` and `list_candidates` give the same but for the last bits of sums; training and evaluation stay with those.
+`find_wording` gives the same but for the last bits of sums; training and evaluation stay with it.
 """
 
 import warnings
@@ -13,10 +13,9 @@ from scipy.sparse import csr_matrix, diags_array
 from torch import Tensor
 
 from tasks.labels.lexical import LexicalIndex
-from tasks.students.candidates import BLOCK_CELLS, Candidates, Texts
-from tasks.students.features import BLOCK, WORDING_COUNT, Evidence, find_wording
-from tasks.students.matrices import Matrix, fill_matrix, sparse
-from tasks.students.networks import Shortlister
+from tasks.students.candidates import BLOCK_CELLS
+from tasks.students.features import BLOCK, WORDING_COUNT, find_wording
+from tasks.students.matrices import Matrix, fill_matrix
 
 COMMON_TERMS = 64
 """Terms of most labels that are multiplied densely: 16 MB at 63,436 labels, and a quarter less time."""
@@ -78,50 +77,3 @@ def as_tensor(matrix: "csr_matrix[np.float32]") -> Tensor:
 def pick_quickly(cosines: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     """Columns of the `count` largest cosines of every row, in no order, as `pick_nearest` but for ties."""
     return np.asarray(torch.topk(torch.from_numpy(cosines), count, dim=1, sorted=False).indices.numpy())
-
-
-def list_quickly(shortlister: Shortlister, texts: Texts, evidence: Evidence, labels: Tensor, count: int) -> Candidates:
-    """The `count` best labels of all documents by the shortlister, ties by label row.
-
-    Evidence is nearly everywhere 0, so it is added where it is not.
-
-    Args:
-        shortlister: scores all labels.
-        texts: documents.
-        evidence: of the same documents.
-        labels: unit vectors [label, d_model].
-        count: candidates a document.
-    """
-    size = max(1, min(BLOCK, BLOCK_CELLS // len(labels)))
-    with torch.no_grad():
-        moved = shortlister.move(torch.from_numpy(texts.vectors)) * shortlister.log_scale.exp()
-        weights = shortlister.log_weights.exp().numpy()
-        kinds = evidence.listing
-        weighted = sparse(
-            sum((kind * weight for kind, weight in zip(kinds[1:], weights[1:], strict=True)), kinds[0] * weights[0])
-        )
-        block = torch.empty(size, len(labels))
-        parts = []
-        for start in range(0, len(moved), size):
-            rows = slice(start, start + size)
-            scores = block[: len(moved[rows])]
-            torch.mm(moved[rows], labels.T, out=scores)
-            parts.append(_best(scores, weighted[rows], texts.barred[rows], min(count, len(labels))))
-    joined = [np.concatenate(found) for found in zip(*parts, strict=True)]
-    return Candidates(joined[0], joined[1], np.isfinite(joined[1]))
-
-
-def _best(scores: Tensor, weighted: Matrix, barred: Matrix, count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Label rows and log-probabilities of the best labels of a block, best first; `scores` is written to."""
-    cells = scores.numpy()
-    cells[_places(weighted)] += weighted.data
-    cells[_places(barred)] = -np.inf
-    total = torch.logsumexp(scores, dim=1, keepdim=True)
-    best, labels = torch.topk(scores, count, dim=1)
-    log_probs, rows = (best - total).numpy(), labels.numpy()
-    order = np.lexsort((rows, -log_probs), axis=1)
-    return np.take_along_axis(rows, order, 1), np.take_along_axis(log_probs, order, 1)
-
-
-def _places(matrix: Matrix) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    return np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr)), matrix.indices.astype(np.int64)

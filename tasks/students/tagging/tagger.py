@@ -6,19 +6,17 @@ from functools import cached_property
 
 import numpy as np
 import polars as pl
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from tasks.labels.embedder import hash_text
 from tasks.labels.lexical import LexicalIndex
 from tasks.labels.search import LabelIds, Ranking, Vectors
 from tasks.students.calibration import Calibration
-from tasks.students.candidates import Student, Texts
+from tasks.students.candidates import Student, Texts, list_candidates
 from tasks.students.features import Memory, count_words, gather_evidence
 from tasks.students.matrices import Matrix, fill_matrix
 from tasks.students.prediction import refine_candidates
-from tasks.students.tagging.listing import list_quickly, open_wording, pick_quickly
+from tasks.students.tagging.listing import open_wording, pick_quickly
 from tasks.students.tagging.quick_votes import quicken
 from tasks.students.tagging.rows import tag_rows
 
@@ -68,10 +66,6 @@ class Tagger:
         memory = self.student.memory
         return replace(memory, ridge=quicken(memory.ridge), listed=quicken(memory.listed))
 
-    @cached_property
-    def _labels(self) -> Tensor:
-        return torch.from_numpy(self.label_vectors)
-
     def tag(self, document_ids: Sequence[str], texts: Sequence[str], vectors: Vectors) -> pl.DataFrame:
         """Rows of the output for some documents.
 
@@ -88,7 +82,7 @@ class Tagger:
         student, size = self.student, self.shortlist_size
         seen = Texts(vectors, count_words(texts), self._wording(texts), self._barred(document_ids, texts))
         evidence = gather_evidence(self._memory, seen.vectors, seen.counts, seen.wording, pick=pick_quickly)
-        found = list_quickly(student.shortlister, seen, evidence, self._labels, size)
+        found = list_candidates(student.shortlister, seen, evidence, self.label_vectors, np.arange(len(texts)), size)
         return refine_candidates(student, seen, evidence, found, self.label_ids, self.label_vectors, size, size)
 
     def _barred(self, document_ids: Sequence[str], texts: Sequence[str]) -> Matrix:

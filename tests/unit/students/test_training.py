@@ -10,7 +10,7 @@ from schemas.student_settings import DistillConfig
 from tasks.students import training
 from tasks.students.candidates import Student, list_candidates
 from tasks.students.features import gather_evidence
-from tasks.students.matrices import fill_matrix
+from tasks.students.matrices import dense_rows, fill_matrix
 from tasks.students.methods import PHASES
 from tasks.students.packing import parameter_count
 from tasks.students.supervision import without_phases
@@ -141,8 +141,24 @@ def test_list_candidates_never_lists_a_pair_to_leave_out_and_lists_what_is_force
     last = free.labels[1, -1]
     forced = fill_matrix(np.array([1]), np.array([last]), np.ones(1, np.float32), texts.barred.shape)
     short = list_candidates(student.shortlister, texts, evidence, material.label_vectors(), rows, 4, forced)
-    assert last in short.labels[1]
+    assert short.labels[1].tolist() == [last, *free.labels[1, :3]]
+    np.testing.assert_allclose(short.log_probs[1], free.log_probs[1, [-1, 0, 1, 2]], atol=1e-5)
     assert set(short.labels[2]) == set(free.labels[2, :4])
+
+
+def test_list_candidates_lists_by_the_scores_of_the_network() -> None:
+    student, _ = train("mechanistic")
+    texts, vectors, rows = material.texts(), material.label_vectors(), np.array([4, 0, 7])
+    evidence = gather_evidence(student.memory, texts.vectors, texts.counts, texts.wording)
+    parts = (torch.from_numpy(part) for part in (texts.vectors[rows], vectors, evidence.rows(rows)))
+    with torch.no_grad():
+        scores = student.shortlister(*parts).masked_fill(torch.from_numpy(dense_rows(texts.barred, rows) > 0), float("-inf"))
+    expected = torch.log_softmax(scores, dim=1).sort(dim=1, descending=True)
+    found = list_candidates(student.shortlister, texts, evidence, vectors, rows, 12)
+    there = found.is_candidate
+    np.testing.assert_array_equal(there, np.isfinite(expected.values.numpy()))
+    np.testing.assert_array_equal(found.labels[there], expected.indices.numpy()[there])
+    np.testing.assert_allclose(found.log_probs[there], expected.values.numpy()[there], atol=1e-5)
 
 
 def test_draw_batches_shows_every_document_once_a_pass() -> None:

@@ -10,12 +10,12 @@ from tasks.labels.embedder import hash_text
 from tasks.labels.lexical import LexicalIndex
 from tasks.labels.search import NO_LABEL, Ranking
 from tasks.students.calibration import Calibration
-from tasks.students.candidates import Student, Texts, list_candidates
-from tasks.students.features import count_words, find_wording, gather_evidence
+from tasks.students.candidates import Student, Texts
+from tasks.students.features import count_words, find_wording
 from tasks.students.methods import PHASES
 from tasks.students.prediction import predict_labels
 from tasks.students.ridge import RidgeVotes
-from tasks.students.tagging.listing import list_quickly, open_wording
+from tasks.students.tagging.listing import open_wording
 from tasks.students.tagging.quick_votes import quicken
 from tasks.students.tagging.rows import TAG_SCHEMA, LabelNames, tag_rows
 from tasks.students.tagging.tagger import LeftOut, Tagger
@@ -68,17 +68,6 @@ def test_open_wording_finds_what_find_wording_finds() -> None:
 def test_open_wording_without_mkl_takes_the_other_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: False)
     np.testing.assert_array_equal(open_wording(lexical())(WORDS).toarray(), find_wording(lexical(), IDS, WORDS).toarray())
-
-
-def test_list_quickly_lists_what_list_candidates_lists(student: Student) -> None:
-    seen, vectors = texts(), material.label_vectors()
-    evidence = gather_evidence(student.memory, seen.vectors, seen.counts, seen.wording)
-    quick = list_quickly(student.shortlister, seen, evidence, torch.from_numpy(vectors), 12)
-    slow = list_candidates(student.shortlister, seen, evidence, vectors, np.arange(len(seen.vectors)), 12)
-    np.testing.assert_array_equal(quick.is_candidate, slow.is_candidate)
-    assert not quick.is_candidate.all()  # a pair is left out
-    np.testing.assert_array_equal(quick.labels[quick.is_candidate], slow.labels[slow.is_candidate])
-    np.testing.assert_allclose(quick.log_probs[quick.is_candidate], slow.log_probs[slow.is_candidate], atol=1e-5)
 
 
 def test_quick_votes_are_the_votes(student: Student) -> None:
