@@ -7,11 +7,15 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from sys import maxsize
 
 from tasks.parsing.words import Words
 
 LETTERS = 3
+MOST_WORDS, LONGEST_WORD = 1 << 15, 30
+"""Words whose cues are remembered, and their letters: some 3 MB."""
+
 CONTRACTED = {"s": ("'s", 1), "t": ("n't", 2)}
 """A cue may begin inside a word: how, and so many characters before what stands after the apostrophe."""
 
@@ -29,19 +33,29 @@ class Cue:
         return cls(re.compile(pattern, flags), frozenset(openings.split()))
 
 
-Opened = Mapping[str, tuple[int, tuple[Cue, ...]]]
-"""By the beginning of a word: how many characters before it cues begin, and which."""
+Opening = tuple[int, tuple[Cue, ...]]
+"""How many characters before a word cues begin, and which."""
 
 
-def opened_by(cues: Iterable[Cue]) -> Opened:
-    """Cues by the words they begin with."""
-    found: dict[str, list[Cue]] = {}
-    for cue in cues:
-        for opening in cue.openings:
-            found.setdefault(opening, []).append(cue)
-    contracted = {opening: (short, back) for short, (opening, back) in CONTRACTED.items()}
-    keys = {opening: contracted.get(opening, (opening, 0)) for opening in found}
-    return {keys[opening][0]: (keys[opening][1], tuple(cues)) for opening, cues in found.items()}
+class Openings(dict[str, Opening | None]):
+    """Cues by the words they begin with; remembers words it was asked for, up to a number."""
+
+    def __init__(self, cues: Iterable[Cue]) -> None:
+        """Take all cues."""
+        super().__init__()
+        found: dict[str, list[Cue]] = {}
+        for cue in cues:
+            for opening in cue.openings:
+                found.setdefault(opening, []).append(cue)
+        contracted = {opening: (short, back) for short, (opening, back) in CONTRACTED.items()}
+        keys = {opening: contracted.get(opening, (opening, 0)) for opening in found}
+        self._by_letters = {keys[opening][0]: (keys[opening][1], tuple(cues)) for opening, cues in found.items()}
+
+    def __missing__(self, word: str) -> Opening | None:
+        found = self._by_letters.get(word[:LETTERS])
+        if len(self) < MOST_WORDS and len(word) <= LONGEST_WORD:
+            self[word] = found
+        return found
 
 
 class CueText:
@@ -55,15 +69,16 @@ class CueText:
         self._places = places
 
     @classmethod
-    def of(cls, low: str, words: Words, cues: Sequence[Cue], opened: Opened) -> "CueText":
+    def of(cls, low: str, words: Words, cues: Sequence[Cue], opened: Openings) -> "CueText":
         """Find the places by the words of the text."""
         places: dict[Cue, list[int]] = {cue: [] for cue in cues}
-        begins = map(opened.get, [word[:LETTERS] for word in words.lows])
-        for start, (back, opening) in [(start, found) for start, found in zip(words.starts, begins, strict=True) if found]:
+        begins = list(map(opened.__getitem__, words.lows))
+        for start, found in zip(compress(words.starts, begins), filter(None, begins), strict=True):
+            back, opening = found
             for cue in opening:
                 places[cue].append(start - back)
-        for found in places.values():
-            found.append(maxsize)
+        for begun in places.values():
+            begun.append(maxsize)
         return cls(low, places)
 
     def over(self, low: str) -> "CueText":

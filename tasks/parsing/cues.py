@@ -7,7 +7,7 @@ which is three times as fast as ignoring case; the texts before the patterns say
 import re
 from typing import NamedTuple
 
-from tasks.parsing.cue_search import Cue, CueText, opened_by
+from tasks.parsing.cue_search import Cue, CueText, Openings
 from tasks.parsing.words import Words, words_of
 
 
@@ -215,7 +215,7 @@ CUES = (
     SHORTLIST_CUE, REFINE_CUE, CONCLUDE_CUE, ANSWER_CUE, DOCUMENT_CUE, EVIDENCE_BEFORE, _DECISION, _JUDGEMENT, _ASSENT, _FLIPS,
     _COMPARE, _AGAINST,
 )  # fmt: skip
-_OPENED = opened_by(CUES)
+_OPENED = Openings(CUES)
 
 
 def stated_verdict(low: str, mention_end: int, end: int) -> str | None:

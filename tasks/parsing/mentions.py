@@ -65,7 +65,9 @@ class MentionFinder:
         if whole:
             return [whole]
         plain = self._plain(sentence)
-        marked = [*self._marked(sentence), *self._numbered(sentence), *self._enumerated(sentence, plain)]
+        colon = COLON.search(self.text, sentence.start, sentence.end)
+        listed = self._enumerated(sentence, colon, plain) if colon else ()
+        marked = [*self._marked(sentence), *self._numbered(sentence), *listed]
         if not marked:
             return self._merged(plain)
         found = longest([*marked, *plain], sentence)
@@ -141,35 +143,37 @@ class MentionFinder:
             return True
         return self.cues.search(EVIDENCE_BEFORE, max(sentence.start, match.start() - 60), match.start()) is not None
 
-    def _numbered(self, sentence: Sentence) -> Iterator[Named]:
-        for match in BRACKET_ID.finditer(self.text, sentence.start, sentence.end) if self.takes_ids else ():
-            link = self.catalogue.lookup_id(match[0])
-            if link is not None:
-                yield self.named(match.start(), match.end(), link, True)
+    def _numbered(self, sentence: Sentence) -> list[Named]:
+        if not self.takes_ids:
+            return []
+        matches = BRACKET_ID.finditer(self.text, sentence.start, sentence.end)
+        links = ((match, self.catalogue.lookup_id(match[0])) for match in matches)
+        return [self.named(match.start(), match.end(), link, True) for match, link in links if link is not None]
 
     def _plain(self, sentence: Sentence) -> list[Named]:
         found = []
         is_summary: bool | None = None  # asked once: a sentence may name a thousand labels
+        heads_until = sentence.start + 2 if sentence.is_item or sentence.is_whole_line else -1
         for start, end, label_id in self.catalogue.find_names(self.text, sentence.start, sentence.end, self._starts):
-            link, is_sure = self.catalogue.lookup_plain(self.text[start:end], label_id)
+            text = self.text[start:end]
+            link, is_sure = self.catalogue.lookup_plain(text, label_id)
             if is_sure and is_summary is None:
                 is_summary = self.cues.search(DOCUMENT_CUE, sentence.start, sentence.end) is not None
-            is_sure = is_sure and not is_summary
-            found.append(self.named(start, end, link, is_sure or self._heads_line(sentence, start, end)))
+            is_sure = (is_sure and not is_summary) or (start <= heads_until and self._heads_line(sentence, end))
+            about = None if link is None else link.label_id
+            identity = self.catalogue.identity(text, link) if about is None else about
+            found.append(Named(Mention(text, self.source, start, end, link), identity, is_sure))
         return found
 
-    def _heads_line(self, sentence: Sentence, start: int, end: int) -> bool:
-        """True for a name that a list item begins with (`- vim: …`), or that is all of a line."""
-        if start > sentence.start + 2 or not (sentence.is_item or sentence.is_whole_line):
-            return False
+    def _heads_line(self, sentence: Sentence, end: int) -> bool:
+        """True for a name at the beginning of a line or list item, if it is all of it, or set off as its heading (`- vim: …`)."""
         if end >= sentence.end - 2 and not any(char.isalnum() for char in self.text[end : sentence.end]):
             return True
         return sentence.is_item and HEAD_MARK.match(self.text, end, sentence.end) is not None
 
-    def _enumerated(self, sentence: Sentence, plain: Sequence[Named]) -> Iterator[Named]:
+    def _enumerated(self, sentence: Sentence, colon: re.Match[str], plain: Sequence[Named]) -> Iterator[Named]:
         """Pieces after the colon of a sentence that announces candidates, such as `Candidates: vim, emacs and nano`."""
-        colon = COLON.search(self.text, sentence.start, sentence.end)
-        if colon is None or self.cues.search(SHORTLIST_CUE, sentence.start, colon.start()) is None:
+        if self.cues.search(SHORTLIST_CUE, sentence.start, colon.start()) is None:
             return
         names = Taken(sentence.start, sentence.end, ((named.mention.start, named.mention.end) for named in plain))
         pieces = list(separated(self.text, colon.end(), sentence.end, names))

@@ -1,6 +1,7 @@
 """Where in running text names may begin, by their first two words: for a whole text at once, before any name is looked up."""
 
 from collections.abc import Iterable
+from itertools import compress
 from sys import intern
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ JOINERS = "-_.+@:"
 
 ANY = ""
 """In place of a second word: whatever it is."""
+ALONE = (1,)
+"""How many words a name of one word has."""
 
 
 class NameStarts(NamedTuple):
@@ -34,7 +37,8 @@ class FirstWords:
                 alone.add(words[0])
             else:
                 widths.setdefault(intern(words[0]), {}).setdefault(intern(words[1]), set()).add(len(words))
-        only: dict[str, tuple[int, ...]] = {ANY: (1,)}
+        only: dict[str, tuple[int, ...]] = {ANY: ALONE}
+        self._only = only
         self._seconds = {intern(word): only for word in alone}
         shared: dict[tuple[int, ...], tuple[int, ...]] = {}
         for first, seconds in widths.items():
@@ -44,14 +48,21 @@ class FirstWords:
 
     def starts(self, words: Words) -> NameStarts:
         """Those of the words that may begin a name."""
-        begun = ((place, seconds) for place, seconds in enumerate(map(self._seconds.get, words.folded)) if seconds)
+        begun = list(map(self._seconds.get, words.folded))
         nexts = [*words.folded[1:], ANY]
-        starts = [(place, found) for place, seconds in begun if (found := seconds.get(nexts[place]) or seconds.get(ANY))]
-        return NameStarts(words, [place for place, _ in starts], [counts for _, counts in starts])
+        places, counts = [], []
+        for place in compress(range(len(begun)), begun):
+            seconds = begun[place] or {}
+            found = ALONE if seconds is self._only else seconds.get(nexts[place]) or seconds.get(ANY)
+            if found:
+                places.append(place)
+                counts.append(found)
+        return NameStarts(words, places, counts)
 
 
 def stands_alone(text: str, words: Words, first: int, after: int, reach: tuple[int, int]) -> bool:
     """No joiner ties the name of these words to a word before or after it, of those within reach."""
-    if first > reach[0] and not text[words.ends[first - 1] : words.starts[first]].strip(JOINERS):
+    start, end = words.starts[first], words.ends[after - 1]
+    if first > reach[0] and text[start - 1] != " " and not text[words.ends[first - 1] : start].strip(JOINERS):
         return False
-    return after >= reach[1] or bool(text[words.ends[after - 1] : words.starts[after]].strip(JOINERS))
+    return after >= reach[1] or text[end] == " " or bool(text[end : words.starts[after]].strip(JOINERS))

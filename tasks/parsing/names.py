@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from tasks.parsing.drafts import UNLINKED, Link
 from tasks.parsing.name_starts import FirstWords, NameStarts, stands_alone
-from tasks.parsing.words import Words, fold, token_of, words_of
+from tasks.parsing.words import fold, token_of, words_of
 from tasks.sequences.compact import label_tokens
 
 BRACKET_ID = re.compile(r"\[\s*(\d{1,9})\s*\]")
@@ -252,24 +252,14 @@ class Catalogue:
         after, last = reach
         for at in range(bisect_left(places, after), bisect_left(places, last)):
             first = places[at]
-            count, label_id = self._name_at(text, words, first, counts[at], reach) if first >= after else (0, AMBIGUOUS)
-            if count:
-                after = first + count
-                begins = words.starts[first]
-                yield begins, self._whole_end(text, begins, words.ends[after - 1], label_id), label_id
-
-    def _name_at(self, text: str, words: Words, first: int, counts: Sequence[int], reach: tuple[int, int]) -> tuple[int, int]:
-        """The longest name of so many words that begins with this word: how many it has (0: there is none), and its label."""
-        for count in counts:
-            label_id = self._found.get(" ".join(words.folded[first : first + count]))
-            if label_id is not None and first + count <= reach[1] and stands_alone(text, words, first, first + count, reach):
-                return count, label_id
-        return 0, AMBIGUOUS
-
-    def _whole_end(self, text: str, start: int, end: int, label_id: int) -> int:
-        """Where the name ends when its last characters are no words, such as a closing bracket."""
-        name = self._names[label_id]
-        return start + len(name) if start + len(name) > end and text.startswith(name, start) else end
+            for count in counts[at] if first >= after else ():  # the longest name first
+                label_id, until = self._found.get(" ".join(words.folded[first : first + count])), first + count
+                if label_id is not None and until <= last and stands_alone(text, words, first, until, reach):
+                    after, begins, ends = until, words.starts[first], words.ends[until - 1]
+                    name = self._names[label_id]
+                    whole = begins + len(name)  # of a name whose last characters are no words, such as a closing bracket
+                    yield begins, whole if whole > ends and text.startswith(name, begins) else ends, label_id
+                    break
 
     def _lookup_plain(self, text: str, label_id: int) -> tuple[Link | None, bool]:
         return self._lookup(text, takes_ids=False), self.is_plain_name(text, label_id)

@@ -104,7 +104,7 @@ def _pieces(text: CueText, start: int, end: int, named: list[Named]) -> list[Pie
 
 
 def _deciding_clauses(text: CueText, whole: Piece) -> list[Piece]:
-    """The clauses of `I keep vim, but nano is out`: cut where both sides decide, about labels of their own."""
+    """The clauses of `I keep vim, but nano is out`: cut where both sides decide, about labels of their own; else none."""
     pieces: list[Piece] = []
     first, left = whole.start, list(whole.named)
     decides = decisions if has_comparison(text, whole.start, whole.end) else judgements
@@ -119,6 +119,8 @@ def _deciding_clauses(text: CueText, whole: Piece) -> list[Piece]:
         if decides(text, first, gap.start()) and decides(text, gap.end(), whole.end):
             pieces.append(_piece(text, first, gap.start(), before))
             first, left = gap.end(), after
+    if not pieces:
+        return []
     return [*pieces, _piece(text, *trimmed(text.low, first, whole.end), left)]
 
 

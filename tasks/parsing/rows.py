@@ -32,6 +32,9 @@ READ_COLUMNS = (
 PLACE = "place"
 """Column of a frame in the making: the place in its part of the raw row it comes from."""
 
+IDS = ("trace_id", "request_hash", "dataset", "document_id")
+"""Columns that all rows of a trace share: kept once a trace until a part is linked, for they are half of its bytes."""
+
 RawRow = dict[str, Any]  # a row of `raw_traces` as polars gives it: values of many types
 Frames = Mapping[str, pl.DataFrame]
 """The rows of some raw traces, by table."""
@@ -60,16 +63,22 @@ class Unlinked:
 
 @dataclass(frozen=True)
 class ReadPart:
-    """A part of `raw_traces` as read: `frames` (with `PLACE`) of its traces, of the `unlinked` as if no more of them linked."""
+    """A part of `raw_traces` as read.
 
-    row_count: int
+    Attributes:
+        ids: `IDS` of every row of the part.
+        frames: the tables with `PLACE` for `IDS`, those of the unlinked traces as if no more of their texts linked.
+        unlinked: traces with texts that may yet be linked.
+    """
+
+    ids: pl.DataFrame
     frames: Frames
     unlinked: Sequence[Unlinked]
 
 
 @dataclass
 class _Rows:
-    """Rows of each table, as tuples in column order with the place at the end."""
+    """Rows of each table, as tuples in column order without `IDS`, with the place at the end."""
 
     rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=lambda: {table.name: [] for table in WRITTEN})
     place: int = 0
@@ -81,8 +90,14 @@ class _Rows:
         return {table.name: _frame(table, self.rows[table.name]) for table in WRITTEN}
 
 
+def _has_ids(table: Table) -> bool:
+    return IDS[0] in table.columns
+
+
 def _frame(table: Table, rows: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
-    schema = {**table.schema, PLACE: pl.UInt32()}
+    schema = {name: dtype for name, dtype in table.schema.items() if not _has_ids(table) or name not in IDS} | {
+        PLACE: pl.UInt32()
+    }
     columns = zip(*rows, strict=True) if rows else ([] for _ in schema)
     return pl.DataFrame([pl.Series(name, values, dtype) for (name, dtype), values in zip(schema.items(), columns, strict=True)])
 
@@ -100,7 +115,12 @@ def read_part(raw: pl.DataFrame, catalogue: Catalogue) -> ReadPart:
         _add_trace(rows, row, draft, {})
         if texts := tuple(unknown_texts(draft)):
             unlinked.append(Unlinked(place, texts, (row, draft)))
-    return ReadPart(len(raw), rows.frames(), unlinked)
+    return ReadPart(_ids(raw), rows.frames(), unlinked)
+
+
+def _ids(raw: pl.DataFrame) -> pl.DataFrame:
+    trace_ids = [trace_id_of(*key) for key in raw.select("request_hash", "document_id").iter_rows()]
+    return raw.select(pl.Series(IDS[0], trace_ids, pl.String()), *IDS[1:])
 
 
 def linked_frames(part: ReadPart, links: Mapping[str, Link]) -> dict[str, pl.DataFrame]:
@@ -118,7 +138,12 @@ def linked_frames(part: ReadPart, links: Mapping[str, Link]) -> dict[str, pl.Dat
             places.append(one.place)
             _add_trace(rows, *one.read(), found)
     frames = _replaced(part.frames, places, rows.frames()) if places else part.frames
-    return {name: frame.drop(PLACE) for name, frame in frames.items()}
+    return {table.name: _with_ids(table, frames[table.name], part.ids) for table in WRITTEN}
+
+
+def _with_ids(table: Table, frame: pl.DataFrame, ids: pl.DataFrame) -> pl.DataFrame:
+    own = frame.drop(PLACE)
+    return own.hstack(ids[frame[PLACE]].get_columns()).select(table.columns) if _has_ids(table) else own
 
 
 def _replaced(frames: Frames, places: Sequence[int], late: Frames) -> Frames:
@@ -171,8 +196,9 @@ def _distinct(mentions: Sequence[tuple[Mention, int]], links: Mapping[str, Link]
     for mention, step in mentions:
         text, link = _resolve(mention, links)
         key = (normalise(text) or text) if link.label_id is None else link.label_id
-        narrow = _narrowed(mention, text)
-        first.setdefault(key, (narrow, step, narrow.text, link))
+        if key not in first:
+            narrow = _narrowed(mention, text)
+            first[key] = (narrow, step, narrow.text, link)
     return list(first.values())
 
 
@@ -183,36 +209,36 @@ def _narrowed(mention: Mention, text: str) -> Mention:
 
 
 def _add_trace(rows: _Rows, row: RawRow, draft: TraceDraft, links: Mapping[str, Link]) -> None:
-    trace_id = trace_id_of(row["request_hash"], row["document_id"])
-    ids = (row["request_hash"], row["dataset"], row["document_id"])
     shortlist = _distinct(draft.shortlist, links)
     answers = _distinct([(mention, -1) for mention in draft.answers], links)
     for rank, (mention, step, text, link) in enumerate(shortlist, 1):
         place = (mention.source, mention.start, mention.end)
-        rows.add(CORE_SHORTLIST, trace_id, rank, *ids, text, link.label_id, link.score, link.method, step, *place)
+        rows.add(CORE_SHORTLIST, rank, text, link.label_id, link.score, link.method, step, *place)
     for rank, (mention, _, text, link) in enumerate(answers, 1):
         place = (mention.source, mention.start, mention.end)
-        rows.add(CORE_ANSWERS, trace_id, rank, *ids, text, link.label_id, link.score, link.method, mention.score, *place)
-    _add_steps(rows, row, (trace_id, ids), draft, links)
+        rows.add(CORE_ANSWERS, rank, text, link.label_id, link.score, link.method, mention.score, *place)
+    _add_steps(rows, row, draft, links)
     unlinked = sum(link.label_id is None for *_, link in [*shortlist, *answers])
     rows.add(
-        CORE_TRACES, trace_id, *ids, row["split"], row["teacher"], row["prompt_kind"], row["variant"], row["sample_index"],
+        CORE_TRACES, row["split"], row["teacher"], row["prompt_kind"], row["variant"], row["sample_index"],
         draft.answer_format, draft.boundary_step, draft.boundary_evidence_text, len(draft.steps), len(shortlist), len(answers),
         row["finish_reason"] in TRUNCATED, unlinked / max(len(shortlist) + len(answers), 1),
     )  # fmt: skip
 
 
-def _add_steps(
-    rows: _Rows, row: RawRow, key: tuple[str, tuple[str, str, str]], draft: TraceDraft, links: Mapping[str, Link]
-) -> None:
+def _add_steps(rows: _Rows, row: RawRow, draft: TraceDraft, links: Mapping[str, Link]) -> None:
     last = max(len(draft.steps) - 1, 1)
+    made = rows.rows[CORE_STEPS.name]
     for at, step in enumerate(draft.steps):
-        subject = _resolve(step.subject, links)[1].label_id if step.subject else None
-        other = _resolve(step.other, links)[1].label_id if step.other else None
+        subject = _label_of(step.subject, links) if step.subject else None
+        other = _label_of(step.other, links) if step.other else None
         target, near_miss = (other, subject) if step.verdict == "drop" else (subject, other)
-        text = row[step.source][step.start : step.end]
-        near_miss = None if near_miss == target else near_miss
-        rows.add(
-            CORE_STEPS, key[0], at, *key[1], at / last, step.phase, text, step.source, step.start, step.end, target, near_miss,
-            step.verdict,
-        )  # fmt: skip
+        made.append((
+            at, at / last, step.phase, row[step.source][step.start : step.end], step.source, step.start, step.end, target,
+            None if near_miss == target else near_miss, step.verdict, rows.place,
+        ))  # fmt: skip
+
+
+def _label_of(mention: Mention, links: Mapping[str, Link]) -> int | None:
+    link = mention.link
+    return _resolve(mention, links)[1].label_id if link is None else link.label_id

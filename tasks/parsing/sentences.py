@@ -43,10 +43,14 @@ def sentences(text: str, low: str, regions: Sequence[tuple[int, int]]) -> Iterat
     is_listed = False
     for region_start, region_end in regions:
         for line in LINE.finditer(text, region_start, region_end):
-            if not line[0].strip() or RULE_OR_FENCE.match(line[0]) or TABLE_HEAD.match(text, line.start(), region_end):
+            said = line[0].strip()
+            if not said:
                 continue
-            bullet = BULLET.match(text, line.start(), line.end())
-            if HEADING.match(line[0]):
+            is_plain = said[0].isalpha() and said[1:2] not in (".", ")")  # most lines: none of the marks that follow
+            if not is_plain and (RULE_OR_FENCE.match(line[0]) or TABLE_HEAD.match(text, line.start(), region_end)):
+                continue
+            bullet = None if is_plain else BULLET.match(text, line.start(), line.end())
+            if not is_plain and HEADING.match(line[0]):
                 announces = _announces_list(low[line.start() : line.end()], is_heading=True)
                 if announces is not None or line[0].lstrip().startswith("#"):
                     is_listed = bool(announces)
@@ -73,9 +77,12 @@ def _announces_list(low: str, is_heading: bool = False) -> bool | None:
 
 
 def _sentence_spans(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Those of a line without white space at its ends."""
     stops = list(STOP.finditer(text, start, end))
-    marked = MARKED.finditer(text, start, end) if stops and stops[0].end() < end else ()
-    quoted = Taken(start, end, ((match.start() + 1, match.end() - 1) for match in marked))
+    if not stops or stops[0].end() >= end:
+        yield start, end
+        return
+    quoted = Taken(start, end, ((match.start() + 1, match.end() - 1) for match in MARKED.finditer(text, start, end)))
     first = start
     for stop in stops:
         if quoted.touches(stop.start(), stop.start() + 1):

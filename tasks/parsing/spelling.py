@@ -99,10 +99,14 @@ def similar_words(words: Sequence[str], others: Sequence[str]) -> list[AbstractS
     A text is compared with dozens of names, of which most lack one of its words.
     """
     similar: list[AbstractSet[str]] = []
+    by_cut: dict[str, list[str]] = {}
+    for other in others:
+        by_cut.setdefault(other[:SHORTEST_CUT], []).append(other)
     for word in words:
         spelt = process.extract(word, others, scorer=OSA.normalized_similarity, score_cutoff=LEAST_SIMILARITY, limit=None)
-        cut = word[:SHORTEST_CUT]
-        similar.append({*(other for other, _, _ in spelt), *(other for other in others if other.startswith(cut))})
+        is_short = len(word) < SHORTEST_CUT
+        begun = [other for other in others if other.startswith(word)] if is_short else by_cut.get(word[:SHORTEST_CUT], [])
+        similar.append({*(other for other, _, _ in spelt), *begun})
     return similar
 
 

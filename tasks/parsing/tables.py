@@ -76,7 +76,7 @@ def parse_parts(
         for part in parts:
             texts = dict.fromkeys(text for one in part.unlinked for text in one.texts)
             frames = linked_frames(part, open_linker().link(texts) if texts else {})
-            count.add(part.row_count, frames["core_rejects"])
+            count.add(len(part.ids), frames["core_rejects"])
             yield frames
 
 

@@ -22,6 +22,14 @@ def test_find_gives_the_nearest_first_and_ties_by_place() -> None:
     assert near.find("abcdef", 3).tolist() == [0, 2, 1]
 
 
+def test_find_does_not_depend_on_the_texts_before() -> None:
+    names = made_up_names(300)
+    near = NearNames(names)
+    often = [near.find(name, 10).tolist() for name in names]
+    assert often == [NearNames(names).find(name, 10).tolist() for name in names[:20]] + often[20:]
+    assert all(places[0] == names.index(name) for name, places in zip(names, often, strict=True))
+
+
 def test_find_of_a_text_that_shares_nothing_is_empty() -> None:
     assert NearNames(["abcdef"]).find("漢字", 3).tolist() == []
     assert NearNames([]).find("abcdef", 3).tolist() == []

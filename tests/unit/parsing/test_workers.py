@@ -1,9 +1,26 @@
+import gc
 import pickle
+from collections.abc import Iterator
 
 import pytest
 
-from tasks.parsing.workers import fitting_processes
+from tasks.parsing.workers import fitting_processes, read_parts
 from tests.unit.parsing.catalogue import ID, NAME, small_catalogue
+from tests.unit.parsing.test_tables import raw_rows
+
+
+@pytest.fixture
+def collector() -> Iterator[None]:
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_read_parts_leave_the_garbage_collector_as_it_was(is_on: bool, collector: None) -> None:
+    if not is_on:
+        gc.disable()
+    assert len([*read_parts([raw_rows({"completion_text": "vim"})], small_catalogue(), 1)]) == 1
+    assert gc.isenabled() == is_on
 
 
 @pytest.mark.parametrize(
