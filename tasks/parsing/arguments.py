@@ -78,10 +78,10 @@ def argument_of(text: CueText, start: int, end: int, named: Sequence[Named]) -> 
     if not named:
         return Argument(verdict)
     topic, rival = _topic(text, start, labels, is_comparison)
-    named = with_anaphors(low, end, named, labels)
     objects: dict[str, Named] = {}
+    said = with_anaphors(low, end, named, labels) if found else ()
     for judgement in found:
-        beside = _beside(low, named, judgement)
+        beside = _beside(low, said, judgement)
         if beside:
             objects[judgement.verdict] = beside
     subject = objects.get(verdict, topic)

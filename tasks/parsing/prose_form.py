@@ -94,7 +94,7 @@ def _pieces(text: CueText, start: int, end: int, named: list[Named]) -> list[Pie
     concludes = text.search(CONCLUDE_CUE, start, end) is not None
     answers = text.search(ANSWER_CUE, start, end) is not None
     whole = Piece(start, end, tuple(named), argument_of(text, start, end, named), concludes or answers, answers)
-    if len(distinct(named)) < 2:
+    if len({one.identity for one in named}) < 2:
         return [whole]
     clauses = _deciding_clauses(text, whole) if len(named) <= MOST_SIDES else []
     if len(clauses) > 1:
