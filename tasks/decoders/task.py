@@ -241,8 +241,7 @@ def write_some(model: "LlamaForCausalLM", material: Material, form: CompactForm)
     started = time.process_time()
     ids = continue_greedily(model, prompts, int(tokenizer.pad_token_id), int(tokenizer.eos_token_id), MOST_WRITTEN, FORMAT_BATCH)
     pace = sum(map(len, ids)) / max(time.process_time() - started, 1e-9)
-    labels = {token: label for label, token in form.tokens.items()}
-    whole = sum(read_compact(str(tokenizer.decode(one)), labels).is_whole for one in ids)
+    whole = sum(read_compact(str(tokenizer.decode(one)), form.label_ids).is_whole for one in ids)
     return Written(len(texts), whole, pace)
 
 

@@ -16,10 +16,10 @@ from tasks.open_models.read_out import (
     next_labels,
     rank_labels,
     rationale,
-    read_written,
     until_answer,
     write_traces,
 )
+from tasks.sequences.compact import read_compact
 
 WRITTEN: dict[str, pl.DataType] = {
     "document_id": pl.String(),
@@ -38,7 +38,7 @@ class WritingTask:
     document_ids: tuple[str, ...]
     prompts: tuple[list[int], ...]
     filtered: Mapping[str, Collection[int]]
-    tokens: Mapping[int, str]
+    label_ids: Mapping[str, int]
     names: Mapping[int, str]
     prediction_count: int
     writing: Writing
@@ -71,7 +71,7 @@ def write_and_rank(speaker: Speaker, task: WritingTask, read_out: str) -> pl.Dat
     rows = []
     for place, (document, one) in enumerate(zip(task.document_ids, written, strict=True)):
         text = speaker.text(one.token_ids)
-        said = read_written(text, task.tokens)
+        said = read_compact(text, task.label_ids)
         answers = said.answers if read_out == "written" else ()
         ranked = rank_labels(answers, following.label_ids[place].tolist(), following.nats[place].tolist())
         keeps_form = one.is_free and is_whole(text, said, speaker.has_trace)

@@ -34,10 +34,10 @@ from tasks.open_models.devices import choose_device
 from tasks.open_models.documents import draw_documents
 from tasks.open_models.models import ModelRef
 from tasks.open_models.near import near_vectors
-from tasks.open_models.read_out import Speaker, Writing, make_speaker, read_written, write_traces
+from tasks.open_models.read_out import Speaker, Writing, make_speaker, write_traces
 from tasks.open_models.spoken import Meaning, limits_of
 from tasks.open_models.task import Room, open_room
-from tasks.sequences.compact import CompactForm
+from tasks.sequences.compact import CompactForm, read_compact
 from tasks.sequences.tokens import TokenSequence
 from warehouse.atomic import hash_dir
 from warehouse.decoder_students_store import list_decoder_students, load_student_description
@@ -165,7 +165,7 @@ def read_material(room: Room, settings: FidelityConfig, students: Sequence[Stude
         tuple(chosen),
         tuple(one.token_ids[: one.response_start].tolist() for one in sequences),
         read_filtered(read_table(room.inputs.tables["core_relevance"]), chosen),
-        room.form.tokens,
+        room.form.label_ids,
         room.form.names,
         settings.prediction_count,
         Writing(
@@ -287,5 +287,5 @@ def teacher_track(material: Material, blocks: HeadBlocks, meaning: Meaning) -> p
 
 def track_of(material: Material, texts: Iterable[tuple[str, str]], meaning: Meaning) -> pl.DataFrame:
     """Focus and Confusion along written texts, given as (document id, text)."""
-    said = {document: read_written(text, material.form.tokens) for document, text in texts}
+    said = {document: read_compact(text, material.form.label_ids) for document, text in texts}
     return student_track(said, material.form.names, meaning, material.settings.positions)

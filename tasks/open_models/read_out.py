@@ -12,7 +12,7 @@ from torch import Tensor
 
 from schemas.errors import ModelRefusedError
 from tasks.sequences.batches import pad
-from tasks.sequences.compact import ANSWER, END, MARKS, REFINE, SHORTLIST, VERDICTS, WrittenTrace, read_compact
+from tasks.sequences.compact import ANSWER, END, MARKS, REFINE, SHORTLIST, VERDICTS, WrittenTrace
 from tasks.sequences.generation import Process, continue_greedily
 from tasks.sequences.held_form import Draw, Form, HeldForm
 
@@ -252,8 +252,3 @@ def rank_labels(answers: Sequence[int], labels: Sequence[int], nats: Sequence[fl
     named = [(label, float(len(answers) - place)) for place, label in enumerate(answers)]
     said = set(answers)
     return named + [(label, float(nat)) for label, nat in zip(labels, nats, strict=True) if label not in said]
-
-
-def read_written(text: str, tokens: Mapping[int, str]) -> WrittenTrace:
-    """What a student's text says; `tokens`: token of each label id."""
-    return read_compact(text, {token: label for label, token in tokens.items()})

@@ -41,13 +41,12 @@ def compact_form(tokenizer: "PreTrainedTokenizerBase", form: CompactForm, sequen
         form: tokens and names of the labels.
         sequences: traces that tell how long a phase may be.
     """
-    label_ids = {token: label for label, token in form.tokens.items()}
     ends = {mark: int(tokenizer.convert_tokens_to_ids(mark)) for mark in (REFINE, ANSWER, END)}  # type: ignore[arg-type]
     opened: dict[Written, str] = {"shortlist": SHORTLIST, "refine": f"{SHORTLIST} {REFINE}", "whole": SHORTLIST}
 
     def read(written: Written, token_ids: Sequence[int]) -> list[str]:
         said = " ".join([opened[written], *tokenizer.convert_ids_to_tokens(list(token_ids))])
-        steps = spoken_steps(read_compact(said, label_ids), form.names)
+        steps = spoken_steps(read_compact(said, form.label_ids), form.names)
         return [step.text for step in steps if written in ("whole", step.phase)]
 
     return SpokenForm(

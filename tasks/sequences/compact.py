@@ -5,6 +5,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from tasks.sequences.annotated import AnnotatedText, Candidate, Refinement, Span, Unlocated
 from tasks.sequences.evidence import Cited, cited_words, find_anchors
@@ -27,6 +28,11 @@ class CompactForm:
     names: Mapping[int, str]
     document_words: int
     evidence_words: int
+
+    @cached_property
+    def label_ids(self) -> Mapping[str, int]:
+        """The label of each token."""
+        return {token: label for label, token in self.tokens.items()}
 
 
 def label_tokens(uids: Mapping[int, str]) -> dict[int, str]:

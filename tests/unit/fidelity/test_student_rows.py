@@ -16,12 +16,13 @@ from tests.support.planted_decoder import planted_decoder
 from tests.support.planted_stage import NAMES, tokenizer
 
 TOKENS = {i: f"@u{i}" for i in range(len(NAMES))}
+LABEL_IDS = {token: label for label, token in TOKENS.items()}
 SHORT, LONG = "<document> plaina typing hosting", "<document> plainb plainc drawing"
 
 
 def writing(filtered: dict[str, list[int]] | None = None) -> WritingTask:
     prompts = tuple([int(one) for one in tokenizer()(text).input_ids] for text in (SHORT, LONG))
-    return WritingTask(("a", "b"), prompts, filtered or {}, TOKENS, dict(enumerate(NAMES)), 4, Writing(12, 8))
+    return WritingTask(("a", "b"), prompts, filtered or {}, LABEL_IDS, dict(enumerate(NAMES)), 4, Writing(12, 8))
 
 
 def test_write_and_rank_gives_a_row_a_document() -> None:

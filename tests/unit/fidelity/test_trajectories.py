@@ -4,11 +4,11 @@ import pytest
 
 from tasks.fidelity.trajectories import distances, mean_tracks, student_track
 from tasks.open_models.own_traces import TRACK
-from tasks.open_models.read_out import read_written
 from tasks.open_models.spoken import Meaning
+from tasks.sequences.compact import read_compact
 
 NAMES = {0: "map", 1: "game"}
-TOKENS = {0: "@0", 1: "@1"}
+LABEL_IDS = {"@0": 0, "@1": 1}
 
 
 def track(*rows: tuple[str, str, float, float]) -> pl.DataFrame:
@@ -44,7 +44,7 @@ def test_student_track_follows_what_is_said_and_has_no_row_for_silence() -> None
         {"a": np.array([[0.0, 1.0]], np.float32)},
         lambda texts: np.array([vectors[text] for text in texts], np.float32),
     )
-    written = {"a": read_written("<shortlist> @0 @1 <answer>", TOKENS), "b": read_written("<end>", TOKENS)}
+    written = {"a": read_compact("<shortlist> @0 @1 <answer>", LABEL_IDS), "b": read_compact("<end>", LABEL_IDS)}
     found = student_track(written, NAMES, meaning, 2)
     assert set(found["document_id"]) == {"a"}
     assert found.filter(quantity="focus")["value"].to_list() == [1.0, 0.0]

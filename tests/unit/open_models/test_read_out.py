@@ -12,10 +12,10 @@ from tasks.open_models.read_out import (
     next_labels,
     rank_labels,
     rationale,
-    read_written,
     until_answer,
     write_traces,
 )
+from tasks.sequences.compact import read_compact
 from tests.support.planted_decoder import planted_decoder
 from tests.support.planted_stage import NAMES, tokenizer
 
@@ -33,7 +33,7 @@ def ids(text: str) -> list[int]:
 
 
 def whole(text: str, has_trace: bool = True) -> bool:
-    return is_whole(text, read_written(text, TOKENS), has_trace)
+    return is_whole(text, read_compact(text, {token: label for label, token in TOKENS.items()}), has_trace)
 
 
 @pytest.mark.parametrize(("has_trace", "mark"), [(True, "<shortlist>"), (False, "<answer>")])
