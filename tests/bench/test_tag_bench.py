@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -165,15 +166,16 @@ def test_tagging_costs_little_more_than_its_embedder(tmp_path: Path) -> None:
         began = time.process_time()
     slow = slow_ms(tagger, texts, vectors)
     torch.set_num_threads(threads)
-    keep("speed", speed_figures(sides, slow, start_s, len(labels.texts)))
+    figures = speed_figures(sides, slow, start_s, len(labels.texts))
+    keep("speed", figures)
+    assert figures["ratio"] < MOST_OVER
 
 
-def speed_figures(sides: dict[str, list[float]], slow: float, start_s: float, label_count: int) -> dict[str, object]:
+def speed_figures(sides: dict[str, list[float]], slow: float, start_s: float, label_count: int) -> dict[str, Any]:
     embed, tag = np.array(sides["embedder"]), np.array(sides["tag"])
     draws = np.random.default_rng(0).integers(0, len(tag), (1000, len(tag)))
     low, high = np.quantile(tag[draws].sum(axis=1) / embed[draws].sum(axis=1), (0.025, 0.975))
     ratio = float(tag.sum() / embed.sum())
-    assert ratio < MOST_OVER
     return {
         "labels": label_count,
         "documents": PART * len(tag),
@@ -209,7 +211,7 @@ def test_a_long_file_is_read_in_memory_that_hardly_grows(tmp_path: Path) -> None
     assert found["1,000,000 rows, ids"] < found["100,000 rows, ids"] + 150
 
 
-def keep(name: str, figures: dict[str, object] | dict[str, float]) -> None:
+def keep(name: str, figures: dict[str, Any]) -> None:
     sys.stdout.write(f"\n{name}: {figures}\n")
     stored = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     RESULTS.write_text(json.dumps(stored | {name: figures}, indent=1) + "\n")
