@@ -39,7 +39,6 @@ class WritingTask:
     prompts: tuple[list[int], ...]
     filtered: Mapping[str, Collection[int]]
     label_ids: Mapping[str, int]
-    names: Mapping[int, str]
     prediction_count: int
     writing: Writing
 

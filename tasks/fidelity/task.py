@@ -166,7 +166,6 @@ def read_material(room: Room, settings: FidelityConfig, students: Sequence[Stude
         tuple(one.token_ids[: one.response_start].tolist() for one in sequences),
         read_filtered(read_table(room.inputs.tables["core_relevance"]), chosen),
         room.form.label_ids,
-        room.form.names,
         settings.prediction_count,
         Writing(
             limits_of([*sequences, *dev_sequences])["whole"],

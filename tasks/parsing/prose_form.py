@@ -97,7 +97,7 @@ def _pieces(text: CueText, start: int, end: int, named: list[Named]) -> list[Pie
     if len({one.identity for one in named}) < 2:
         return [whole]
     clauses = _deciding_clauses(text, whole) if len(named) <= MOST_SIDES else []
-    if len(clauses) > 1:
+    if clauses:
         return clauses
     is_argued = whole.argument.other is not None and len(named) <= MOST_SIDES
     return [whole] if is_argued else _listed_pieces(text, whole)

@@ -33,7 +33,7 @@ PLACE = "place"
 """Column of a frame in the making: the place in its part of the raw row it comes from."""
 
 IDS = ("trace_id", "request_hash", "dataset", "document_id")
-"""Columns that all rows of a trace share: kept once a trace until a part is linked, for they are half of its bytes."""
+"""Columns that all rows of a trace share: kept once a trace until a part is linked, for they are a third of its bytes."""
 
 RawRow = dict[str, Any]  # a row of `raw_traces` as polars gives it: values of many types
 Frames = Mapping[str, pl.DataFrame]

@@ -88,7 +88,9 @@ def list_candidates(
     count: int,
     forced: Matrix | None = None,
 ) -> Candidates:
-    """The `count` best labels of the documents `rows`, ties by label row; all labels are scored, block by block.
+    """The `count` best labels of the documents `rows`; all labels are scored, block by block.
+
+    Ties are in the order of label rows; of equal labels at the end of a list any may stand there.
 
     Evidence is nearly everywhere 0, so it is added where it is not: the scores of `Shortlister.forward` but for the last bits.
 

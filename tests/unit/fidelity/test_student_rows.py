@@ -22,7 +22,7 @@ SHORT, LONG = "<document> plaina typing hosting", "<document> plainb plainc draw
 
 def writing(filtered: dict[str, list[int]] | None = None) -> WritingTask:
     prompts = tuple([int(one) for one in tokenizer()(text).input_ids] for text in (SHORT, LONG))
-    return WritingTask(("a", "b"), prompts, filtered or {}, LABEL_IDS, dict(enumerate(NAMES)), 4, Writing(12, 8))
+    return WritingTask(("a", "b"), prompts, filtered or {}, LABEL_IDS, 4, Writing(12, 8))
 
 
 def test_write_and_rank_gives_a_row_a_document() -> None:
