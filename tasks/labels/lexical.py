@@ -1,12 +1,13 @@
 """Labels by wording, no training: TF-IDF cosine over words and character 3- and 4-grams (scikit-learn), or BM25 (bm25s)."""
 
 import re
+from array import array
 from collections.abc import Sequence
 
 import bm25s  # type: ignore[import-untyped]
 import numpy as np
-from scipy.sparse import csr_matrix
-from sklearn.feature_extraction.text import TfidfVectorizer
+from scipy.sparse import csr_matrix, hstack
+from sklearn.feature_extraction.text import TfidfTransformer, TfidfVectorizer
 from sklearn.pipeline import FeatureUnion
 
 from tasks.labels.search import QUERY_BLOCK, LabelIds, Ranking, Scores, join_rankings, top_scores
@@ -22,8 +23,9 @@ class LexicalIndex:
         """Fit on the label texts, text i for `label_ids[i]`."""
         words = TfidfVectorizer(sublinear_tf=True, dtype=np.float32)
         grams = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 4), sublinear_tf=True, dtype=np.float32)
-        self._vectorizer = FeatureUnion([("words", words), ("grams", grams)])
-        self._labels = self._vectorizer.fit_transform(texts).T.tocsr()  # [term, label]: transposed once, not per query
+        vectors = FeatureUnion([("words", words), ("grams", grams)]).fit_transform(texts)
+        self._labels = vectors.T.tocsr()  # [term, label]: transposed once, not per query
+        self._words, self._grams = words, WordGrams(grams)
         self.label_ids = label_ids
 
     @property
@@ -33,7 +35,7 @@ class LexicalIndex:
 
     def weigh(self, texts: Sequence[str]) -> "csr_matrix[np.float32]":
         """Weights [text, term]: words and character grams, each of length 1."""
-        return csr_matrix(self._vectorizer.transform(texts))
+        return csr_matrix(hstack([self._words.transform(texts), self._grams.weigh(texts)]))
 
     def score(self, texts: Sequence[str]) -> Scores:
         """Cosines [text, label] in 0..1: the mean of the word and the character cosine."""
@@ -45,6 +47,42 @@ class LexicalIndex:
         size = min(QUERY_BLOCK, max(1, SCORE_CELLS // max(len(self.label_ids), 1)))
         blocks = (texts[i : i + size] for i in range(0, len(texts), size))
         return join_rankings([top_scores(self.score(block), self.label_ids, k) for block in blocks], k)
+
+
+KNOWN_WORDS = 1 << 16
+"""Words whose grams are remembered: some 20 MB."""
+
+
+class WordGrams:
+    """A fitted `char_wb` vectoriser that looks into every word once: grams do not cross words, and words come again."""
+
+    def __init__(self, fitted: TfidfVectorizer) -> None:
+        """Take a vectoriser with its terms and weights."""
+        self._clean, self._cut = fitted.build_preprocessor(), fitted.build_analyzer()
+        self._columns: dict[str, int] = fitted.vocabulary_
+        self._tfidf = TfidfTransformer(sublinear_tf=fitted.sublinear_tf)
+        self._tfidf.idf_ = fitted.idf_
+        self._known: dict[str, array[int]] = {}
+
+    def weigh(self, texts: Sequence[str]) -> "csr_matrix[np.float32]":
+        """Weights [text, gram], as the vectoriser gives them."""
+        columns, starts = array("i"), [0]
+        for text in texts:
+            for word in self._clean(text).split():
+                known = self._known.get(word)
+                columns.extend(self._look_into(word) if known is None else known)
+            starts.append(len(columns))
+        filled = np.frombuffer(columns, np.int32) if columns else np.zeros(0, np.int32)
+        counts = csr_matrix((np.ones(len(columns), np.float32), filled, starts), shape=(len(texts), len(self._columns)))
+        counts.sum_duplicates()
+        return csr_matrix(self._tfidf.transform(counts, copy=False))
+
+    def _look_into(self, word: str) -> "array[int]":
+        if len(self._known) >= KNOWN_WORDS:
+            self._known.clear()
+        columns = (self._columns.get(gram) for gram in self._cut(word))
+        self._known[word] = found = array("i", [column for column in columns if column is not None])
+        return found
 
 
 WORD = re.compile(r"[^\W_]+")

@@ -144,10 +144,37 @@ def _best(ids: LabelIds, scores: Scores, k: int) -> Ranking:
     return Ranking(np.take_along_axis(ids, order, 1).astype(np.int32), np.take_along_axis(scores, order, 1))
 
 
+GROUPS = 4
+"""Groups of columns for every column that is looked for, in `top_columns`."""
+LEAST_WIDTH = 4
+"""Columns of a group at least: with fewer a plain selection is as quick."""
+
+
+def top_columns(cells: Scores, count: int) -> NDArray[np.int64]:
+    """Columns of the `count` largest cells of every row, in no order; of equal cells at the end any may stand there.
+
+    The largest cells of groups of columns are found in one pass, and the `count`-th largest of them is no larger than the
+    `count`-th largest cell: few cells are left to choose from.
+    """
+    row_count, column_count = cells.shape
+    width = column_count // (GROUPS * count) if count else 0
+    if width < LEAST_WIDTH:
+        return np.argpartition(-cells, count - 1, axis=1)[:, :count] if count else np.zeros((row_count, 0), np.int64)
+    groups = cells[:, : width * GROUPS * count].reshape(row_count, width, GROUPS * count).max(axis=1)
+    least = np.partition(groups, -count, axis=1)[:, -count]
+    found = np.empty((row_count, count), np.int64)
+    for place, row in enumerate(cells):
+        columns = np.flatnonzero(row >= least[place])
+        if len(columns) > count:
+            columns = columns[np.argpartition(-row[columns], count - 1)[:count]]
+        found[place] = columns
+    return found
+
+
 def top_scores(scores: Scores, label_ids: LabelIds, k: int) -> Ranking:
     """The k best columns of a score matrix [query, label], ties by label number; -inf scores become `NO_LABEL`."""
     width = min(k, scores.shape[1])
-    part = np.argpartition(-scores, width - 1, axis=1)[:, :width] if width < scores.shape[1] else None
+    part = top_columns(scores, width) if width < scores.shape[1] else None
     ids = np.broadcast_to(label_ids, scores.shape) if part is None else label_ids[part]
     kept = scores if part is None else np.take_along_axis(scores, part, 1)
     best = _best(ids, kept, width)

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tasks.labels.search import Vectors
+from tasks.labels.search import Vectors, top_columns
 from tasks.students.features import BLOCK, Evidence, Memory, describe_candidates
 from tasks.students.matrices import Cells, Matrix, add_weighted, dense_rows, filled_cells
 from tasks.students.networks import Refiner, Shortlister
@@ -87,6 +87,7 @@ def list_candidates(
     rows: NDArray[np.int64],
     count: int,
     forced: Matrix | None = None,
+    block: Tensor | None = None,
 ) -> Candidates:
     """The `count` best labels of the documents `rows`; all labels are scored, block by block.
 
@@ -102,9 +103,11 @@ def list_candidates(
         rows: which documents.
         count: candidates a document.
         forced: labels [document of `texts`, label] that are on the list whatever their score, before all others.
+        block: written to, from `open_block`, by those who list again and again: its pages are then taken once.
     """
-    labels, size = torch.from_numpy(label_vectors), max(1, min(BLOCK, BLOCK_CELLS // len(label_vectors)))
-    block = torch.empty(min(size, len(rows)), len(labels))
+    labels = torch.from_numpy(label_vectors)
+    block = open_block(len(labels), len(rows)) if block is None else block
+    size = max(1, len(block))
     parts = []
     with torch.no_grad():
         weights = shortlister.log_weights.exp().numpy()
@@ -119,6 +122,11 @@ def list_candidates(
             wanted = None if forced is None else filled_cells(forced[chosen])
             parts.append(_best(scores, wanted, min(count, len(labels))))
     return join_candidates(parts)
+
+
+def open_block(label_count: int, document_count: int = BLOCK) -> Tensor:
+    """A block [document, label] for the scores of some documents at a time; its numbers mean nothing yet."""
+    return torch.empty(min(document_count, max(1, min(BLOCK, BLOCK_CELLS // label_count))), label_count)
 
 
 def join_candidates(parts: Sequence[Candidates]) -> Candidates:
@@ -163,11 +171,12 @@ def candidate_features(
 
 def _best(scores: Tensor, wanted: Cells | None, count: int) -> Candidates:
     """The best labels of every row of scores, those at the cells `wanted` before the others; `scores` is written to."""
-    total, cells = torch.logsumexp(scores, dim=1, keepdim=True).numpy(), scores.numpy()
+    total = torch.stack([torch.logsumexp(row, dim=0, keepdim=True) for row in scores]).numpy()  # a row fits into a core's cache
+    cells = scores.numpy()
     known = None if wanted is None else cells[wanted]
     if wanted is not None:
         cells[wanted] += BOOST
-    labels = torch.topk(scores, count, dim=1, sorted=False).indices.numpy()
+    labels = top_columns(cells, count)
     is_other = np.take_along_axis(cells, labels, 1) < BOOST / 2
     if wanted is not None:
         cells[wanted] = known

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from scipy.sparse import csr_array, vstack
 from sklearn.feature_extraction.text import HashingVectorizer
 
 from tasks.labels.lexical import LexicalIndex
-from tasks.labels.search import NO_LABEL, LabelIds, Vectors
+from tasks.labels.search import NO_LABEL, LabelIds, Vectors, top_columns
 from tasks.students.matrices import Matrix, dense_rows, empty_matrix, fill_matrix, scale_rows, sparse, unit_rows
 from tasks.students.ridge import RidgeVotes, fit_each
 
@@ -23,8 +24,7 @@ VECTOR_POWER = 4
 BUCKET_BITS = 18
 BLOCK = 256
 
-Pick = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
-"""Columns of so many of the largest numbers of every row."""
+Compared = TypeVar("Compared", Vectors, Matrix)
 
 EVIDENCE = ("wording", "vector_votes", "word_votes", "ridge_votes", "listed_votes")
 FEATURES = ("log_prob", "cosine", *EVIDENCE, "log_answers", "log_rank")
@@ -89,6 +89,14 @@ class Memory:
         """Unit TF-IDF vectors of texts from their word counts."""
         return unit_rows(sparse(counts[:, self.buckets].multiply(self.idf)))
 
+    def compare_words(self, words: Matrix) -> NDArray[np.float32]:
+        """Cosines [document, remembered document] of texts with these unit TF-IDF vectors."""
+        return np.asarray((words @ self.words.T).toarray(), dtype=np.float32)
+
+    def compare_vectors(self, vectors: Vectors) -> NDArray[np.float32]:
+        """Cosines [document, remembered document] of texts with these unit vectors."""
+        return np.asarray(vectors @ self.vectors.astype(np.float32).T)
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -146,18 +154,12 @@ def find_wording(lexical: LexicalIndex, label_ids: LabelIds, texts: Sequence[str
     return fill_matrix(rows, columns[is_found], found.scores[is_found], (len(texts), len(label_ids)))
 
 
-def pick_nearest(cosines: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-    """Columns of the `count` largest cosines of every row, in no order."""
-    return np.argpartition(-cosines, count - 1, axis=1)[:, :count]
-
-
 def gather_evidence(
     memory: Memory,
     vectors: Vectors,
     counts: csr_array,
     wording: csr_array,
     left_out: tuple[Matrix, Matrix] | None = None,
-    pick: Pick = pick_nearest,
 ) -> Evidence:
     """Wording and votes for documents.
 
@@ -168,11 +170,10 @@ def gather_evidence(
         wording: their `find_wording`.
         left_out: the fitted votes from `remember`: the documents are those of the memory, in its order, and none votes for
             itself. Without it they are others.
-        pick: which documents vote; of equally near ones any may.
     """
     is_training, words = left_out is not None, memory.weigh(counts)
-    near = _neighbours(vectors, memory.vectors.astype(np.float32).T, VECTOR_POWER, is_training, pick)
-    alike = _neighbours(words, sparse(memory.words.T), 1, is_training, pick)
+    near = _neighbours(vectors, memory.compare_vectors, VECTOR_POWER, is_training)
+    alike = _neighbours(words, memory.compare_words, 1, is_training)
     if left_out is None:
         left_out = memory.ridge.vote(words, vectors), memory.listed.vote(words, vectors)
     return Evidence(
@@ -211,24 +212,22 @@ def describe_candidates(
     return np.stack(columns, axis=2).astype(np.float32)
 
 
-def _neighbours(
-    queries: Vectors | csr_array, documents: Vectors | csr_array, power: int, is_training: bool, pick: Pick
-) -> Matrix:
+def _neighbours(queries: Compared, compare: Callable[[Compared], NDArray[np.float32]], power: int, is_training: bool) -> Matrix:
     """Weights [query, document] of the nearest documents; each row sums to 1, or is empty where nothing is alike."""
     blocks = []
-    for start in range(0, queries.shape[0], BLOCK):
-        product = queries[start : start + BLOCK] @ documents
-        cosines = product if isinstance(product, np.ndarray) else product.toarray()
+    for start in range(0, max(1, queries.shape[0]), BLOCK):
+        cosines = compare(queries[start : start + BLOCK])
         if is_training:
             place = np.arange(len(cosines))
             cosines[place, start + place] = 0
-        blocks.append(_weigh_nearest(np.maximum(cosines, 0), power, pick))
-    nearest = sparse(vstack(blocks)) if blocks else empty_matrix((0, documents.shape[1]))
+        blocks.append(_weigh_nearest(cosines, power))
+    nearest = sparse(vstack(blocks))
     return scale_rows(nearest, np.asarray(nearest.sum(axis=1)))
 
 
-def _weigh_nearest(cosines: NDArray[np.float32], power: int, pick: Pick) -> Matrix:
+def _weigh_nearest(cosines: NDArray[np.float32], power: int) -> Matrix:
     count = min(NEIGHBOUR_COUNT, cosines.shape[1])
-    best = pick(cosines, count)
+    best = top_columns(cosines, count)
     rows = np.repeat(np.arange(len(cosines)), count)
-    return fill_matrix(rows, best.ravel(), (np.take_along_axis(cosines, best, 1) ** power).ravel(), cosines.shape)
+    weights = np.maximum(np.take_along_axis(cosines, best, 1), 0) ** power
+    return fill_matrix(rows, best.ravel(), weights.ravel(), cosines.shape)

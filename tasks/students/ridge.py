@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.linalg import inv
 from scipy.sparse import hstack, vstack
 
-from tasks.labels.search import Vectors
+from tasks.labels.search import Vectors, top_columns
 from tasks.students.matrices import Matrix, empty_matrix, fill_matrix, keep_above, sparse
 
 PENALTY = 1.0
@@ -100,7 +100,7 @@ def _join_parts(
 def keep_largest(scores: NDArray[np.float32], labels: NDArray[np.int64], label_count: int) -> Matrix:
     """The largest scores of every row, at most 1, where they are above 0: a matrix [row, label]."""
     count = min(VOTE_COUNT, scores.shape[1])
-    best = np.argpartition(-scores, count - 1, axis=1)[:, :count] if count else np.zeros((len(scores), 0), np.int64)
+    best = top_columns(scores, count)
     found = np.take_along_axis(scores, best, 1)
     is_vote = found > LEAST_VOTE
     rows = np.nonzero(is_vote)[0]

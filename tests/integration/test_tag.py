@@ -21,7 +21,6 @@ from schemas.errors import ConfigError, IndexRefusedError, InputFormatError, Mis
 from schemas.refs import RunRef, StageInputs, StageOutput, StageResult
 from schemas.student_settings import DistillConfig
 from tasks.labels.task import index_labels
-from tasks.students.features import pick_nearest
 from tasks.students.packing import StudentDescription
 from tasks.students.tagging.rows import TAG_SCHEMA
 from tasks.students.tagging.task import ChosenStudent, TagOrder, find_student, tag_file
@@ -154,11 +153,7 @@ def leftovers(folder: Path) -> list[str]:
     ]
 
 
-def test_tag_file_agrees_with_the_predictions_of_the_evaluation(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # a nine-word embedder gives many documents one vector: of equally near ones both must take the same
-    monkeypatch.setattr("tasks.students.tagging.tagger.pick_quickly", pick_nearest)
+def test_tag_file_agrees_with_the_predictions_of_the_evaluation(world: World, tmp_path: Path) -> None:
     predicted = read_table(predict_students.fn(world.run, world.inputs, 5, world.run.config.embed))
     wanted = predicted.filter(pl.col("system") == "mechanistic").sort("document_id", "rank")
     rows = [{"document_id": d, "document_text": t} for d, t in documents().items() if d.startswith("test")]

@@ -1,23 +1,24 @@
 """A student at work: documents in, rows of the output out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from torch import Tensor
 
 from tasks.labels.embedder import hash_text
 from tasks.labels.lexical import LexicalIndex
 from tasks.labels.search import LabelIds, Ranking, Vectors
 from tasks.students.calibration import Calibration
-from tasks.students.candidates import Student, Texts, list_candidates
+from tasks.students.candidates import Student, Texts, list_candidates, open_block
 from tasks.students.features import Memory, count_words, gather_evidence
 from tasks.students.matrices import Matrix, fill_matrix
 from tasks.students.prediction import refine_candidates
-from tasks.students.tagging.listing import open_wording, pick_quickly
-from tasks.students.tagging.quick_votes import quicken
+from tasks.students.tagging.listing import open_wording
+from tasks.students.tagging.quick_memory import quicken
 from tasks.students.tagging.rows import tag_rows
 
 
@@ -58,13 +59,16 @@ class Tagger:
     left_out: Mapping[str, LeftOut] = field(default_factory=dict)
 
     @cached_property
+    def _block(self) -> Tensor:
+        return open_block(len(self.label_ids))
+
+    @cached_property
     def _wording(self) -> Callable[[Sequence[str]], Matrix]:
-        return open_wording(self.lexical)
+        return open_wording(self.lexical, self._block)
 
     @cached_property
     def _memory(self) -> Memory:
-        memory = self.student.memory
-        return replace(memory, ridge=quicken(memory.ridge), listed=quicken(memory.listed))
+        return quicken(self.student.memory)
 
     def tag(self, document_ids: Sequence[str], texts: Sequence[str], vectors: Vectors) -> pl.DataFrame:
         """Rows of the output for some documents.
@@ -81,8 +85,9 @@ class Tagger:
         """The student's whole shortlist of every document, in the refiner's order."""
         student, size = self.student, self.shortlist_size
         seen = Texts(vectors, count_words(texts), self._wording(texts), self._barred(document_ids, texts))
-        evidence = gather_evidence(self._memory, seen.vectors, seen.counts, seen.wording, pick=pick_quickly)
-        found = list_candidates(student.shortlister, seen, evidence, self.label_vectors, np.arange(len(texts)), size)
+        evidence = gather_evidence(self._memory, seen.vectors, seen.counts, seen.wording)
+        rows = np.arange(len(texts))
+        found = list_candidates(student.shortlister, seen, evidence, self.label_vectors, rows, size, block=self._block)
         return refine_candidates(student, seen, evidence, found, self.label_ids, self.label_vectors, size, size)
 
     def _barred(self, document_ids: Sequence[str], texts: Sequence[str]) -> Matrix:

@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from tasks.labels import lexical
-from tasks.labels.lexical import Bm25Index, LexicalIndex, wording_index, words_of
+from tasks.labels.lexical import Bm25Index, LexicalIndex, WordGrams, wording_index, words_of
 from tasks.labels.search import NO_LABEL
 
 IDS = np.array([5, 6, 7], np.int32)
@@ -52,6 +55,24 @@ def test_tfidf_search_gives_the_same_to_the_last_bit_whatever_the_block(monkeypa
     assert np.array_equal(found.label_ids, whole.label_ids)
     assert np.array_equal(found.scores, whole.scores)
     assert whole.label_ids[:3, 0].tolist() == [7, 5, 6]
+
+
+@given(st.lists(st.text("ab cé\tßΣİ.-\u200b\u00a0", max_size=30), min_size=1, max_size=4))
+def test_tfidf_weighs_grams_as_the_vectoriser_does(texts: list[str]) -> None:
+    fitted = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 4), sublinear_tf=True, dtype=np.float32)
+    fitted.fit(["abab cé ba", "aß ΣΣ bab.-a", "i̇a b", "ab"])
+    grams, wanted = WordGrams(fitted), fitted.transform(texts)
+    for _ in range(2):  # the second time words are known
+        found = grams.weigh(texts)
+        assert found.shape == wanted.shape
+        assert np.array_equal(found.toarray(), wanted.toarray())
+
+
+def test_tfidf_forgets_words_when_it_knows_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lexical, "KNOWN_WORDS", 2)
+    index, fresh = LexicalIndex(IDS, TEXTS), LexicalIndex(IDS, TEXTS)
+    index.weigh(["a web server for the editor of images"])
+    assert np.array_equal(index.weigh(["web images"]).toarray(), fresh.weigh(["web images"]).toarray())
 
 
 def test_wording_index_changes_to_the_smaller_one_where_labels_are_many(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from schemas.errors import ConfigError, EmptyTargetError
 from tasks.labels.fusion import fuse_rankings
 from tasks.labels.lexical import LexicalIndex
 from tasks.labels.recall import Oracle, Recall, first_twins, measure_recall, overlap_per_query, unusable_rows
-from tasks.labels.search import LABEL_BLOCK, NO_LABEL, LabelIndex, NearestSoFar, Ranking, top_scores
+from tasks.labels.search import LABEL_BLOCK, NO_LABEL, LabelIndex, NearestSoFar, Ranking, top_columns, top_scores
 
 
 def unit_rows(count: int, width: int, seed: int = 0) -> np.ndarray:
@@ -55,6 +55,23 @@ def test_search_with_approximate_candidates_rescores_them_exactly() -> None:
 def test_label_index_refuses_counts_that_differ() -> None:
     with pytest.raises(ConfigError, match="2 labels but 3 vectors"):
         LabelIndex(np.array([1, 2], np.int32), unit_rows(3, 4))
+
+
+@pytest.mark.parametrize(("column_count", "count"), [(1, 0), (1, 1), (7, 3), (64, 4), (65, 4), (500, 7), (500, 500)])
+@pytest.mark.parametrize("kinds", [3, 10**6])
+def test_top_columns_are_those_of_the_largest_cells(column_count: int, count: int, kinds: int) -> None:
+    drawn = np.random.default_rng(column_count).integers(0, kinds, size=(20, column_count)).astype(np.float32)
+    drawn[3] = -np.inf
+    drawn[4, 1:] = -np.inf
+    found = top_columns(drawn, count)
+    assert found.shape == (20, count)
+    assert all(len(set(row)) == count for row in found.tolist())
+    wanted = np.sort(drawn, axis=1)[:, column_count - count :]
+    assert np.array_equal(np.sort(np.take_along_axis(drawn, found, 1), axis=1), wanted)
+
+
+def test_top_columns_of_no_row_are_none() -> None:
+    assert top_columns(np.zeros((0, 100), np.float32), 3).shape == (0, 3)
 
 
 def test_top_scores_breaks_ties_by_label_number() -> None:

@@ -1,5 +1,7 @@
 """The quick path of tagging against the one that training and evaluation take."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -10,13 +12,13 @@ from tasks.labels.embedder import hash_text
 from tasks.labels.lexical import LexicalIndex
 from tasks.labels.search import NO_LABEL, Ranking
 from tasks.students.calibration import Calibration
-from tasks.students.candidates import Student, Texts
+from tasks.students.candidates import Student, Texts, open_block
 from tasks.students.features import count_words, find_wording
 from tasks.students.methods import PHASES
 from tasks.students.prediction import predict_labels
 from tasks.students.ridge import RidgeVotes
 from tasks.students.tagging.listing import open_wording
-from tasks.students.tagging.quick_votes import quicken
+from tasks.students.tagging.quick_memory import quicken
 from tasks.students.tagging.rows import TAG_SCHEMA, LabelNames, tag_rows
 from tasks.students.tagging.tagger import LeftOut, Tagger
 from tasks.students.tagging.vectors import PassingStore
@@ -60,21 +62,22 @@ def tagger(student: Student) -> Tagger:
 
 
 def test_open_wording_finds_what_find_wording_finds() -> None:
-    quick, slow = open_wording(lexical())(WORDS), find_wording(lexical(), IDS, WORDS)
+    quick, slow = open_wording(lexical(), open_block(len(IDS), 2))(WORDS), find_wording(lexical(), IDS, WORDS)
     assert quick.nnz > 0
     np.testing.assert_allclose(quick.toarray(), slow.toarray(), atol=1e-6)
 
 
 def test_open_wording_without_mkl_takes_the_other_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: False)
-    np.testing.assert_array_equal(open_wording(lexical())(WORDS).toarray(), find_wording(lexical(), IDS, WORDS).toarray())
+    found = open_wording(lexical(), open_block(len(IDS)))(WORDS)
+    np.testing.assert_array_equal(found.toarray(), find_wording(lexical(), IDS, WORDS).toarray())
 
 
 def test_quick_votes_are_the_votes(student: Student) -> None:
     seen, memory = texts(), student.memory
-    words = memory.weigh(seen.counts)
-    for votes in (memory.ridge, memory.listed):
-        quick, slow = quicken(votes).vote(words, seen.vectors), votes.vote(words, seen.vectors)
+    words, quick_memory = memory.weigh(seen.counts), quicken(memory)
+    for fast, votes in ((quick_memory.ridge, memory.ridge), (quick_memory.listed, memory.listed)):
+        quick, slow = fast.vote(words, seen.vectors), votes.vote(words, seen.vectors)
         assert slow.nnz > 0
         np.testing.assert_allclose(quick.toarray(), slow.toarray(), atol=1e-6)
 
@@ -82,12 +85,19 @@ def test_quick_votes_are_the_votes(student: Student) -> None:
 def test_quick_votes_of_no_label_are_none(student: Student) -> None:
     memory = student.memory
     none = RidgeVotes(memory.ridge.labels[:0], memory.ridge.words[:, :0], memory.ridge.vectors[:, :0], material.LABEL_COUNT)
-    assert quicken(none).vote(memory.weigh(texts().counts), texts().vectors).nnz == 0
+    assert quicken(replace(memory, ridge=none)).ridge.vote(memory.weigh(texts().counts), texts().vectors).nnz == 0
 
 
-def test_quicken_without_mkl_leaves_votes_as_they_are(student: Student, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quick_memory_compares_as_the_memory_does(student: Student) -> None:
+    seen, memory = texts(), student.memory
+    words, quick = memory.weigh(seen.counts), quicken(memory)
+    np.testing.assert_allclose(quick.compare_words(words), memory.compare_words(words), atol=1e-6)
+    np.testing.assert_allclose(quick.compare_vectors(seen.vectors), memory.compare_vectors(seen.vectors), atol=1e-6)
+
+
+def test_quicken_without_mkl_leaves_a_memory_as_it_is(student: Student, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: False)
-    assert quicken(student.memory.ridge) is student.memory.ridge
+    assert quicken(student.memory) is student.memory
 
 
 def test_shortlists_are_those_of_the_evaluation(tagger: Tagger, student: Student) -> None:
